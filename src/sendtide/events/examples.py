@@ -1,0 +1,107 @@
+"""`ml.examples`: packed training rows from recipients to clients, many to a record.
+
+A block holds rows of one origin partition and one kind:
+
+- `exposure`: a send as it happened, with the recipient's history as known then (for drift, for
+  the prediction stream); it has no label yet.
+- `label`: the same send when its horizon is over, history as of the send, and what became of it.
+
+A row's identity is (origin partition, send_offset, kind): deterministic, so a reader can drop
+repeats with one bit per send.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.events.columns import pack, unpack
+from sendtide.events.errors import CorruptData
+
+__all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "ExampleBlock", "ExampleKind"]
+
+ExampleKind = Literal["exposure", "label"]
+
+HISTORY_COLUMNS: Final[dict[str, str]] = {
+    "sends": "<f4",  # messages sent to this recipient before this one
+    "opens": "<f4",  # of these, opened by a person before this send
+    "clicks": "<f4",  # of these, clicked before this send
+    "recent_sends": "<f4",  # as sends, in the current and the three 28-day periods before
+    "recent_opens": "<f4",
+    "hours_since_send": "<f4",  # NaN if never
+    "hours_since_open": "<f4",  # NaN if never
+}
+
+EXAMPLE_COLUMNS: Final[dict[str, str]] = {
+    "client": "<u4",  # index into ExampleBlock.clients
+    "segment": "<u4",  # index into ExampleBlock.segments; 0 is "" (none)
+    "send_offset": "<i8",
+    "sent_at_ms": "<i8",
+    "time_ms": "<i8",  # exposure: sent_at_ms; label: when the horizon ended
+    "hour_of_week": "|u1",  # of the send, recipient's local time, 0 = Monday 00:00
+    **HISTORY_COLUMNS,
+    "opened": "|u1",  # labels only, 0 otherwise: opened by a person within the horizon
+    "clicked": "|u1",
+    "machine_opened": "|u1",
+    "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
+}
+"""Column name to dtype; `content` is one more: (n, 5) float32, NaN where absent."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ExampleBlock:
+    """Rows of one kind from one origin partition, in the order they were made."""
+
+    kind: ExampleKind
+    origin: int
+    clients: list[str]
+    segments: list[str]
+    columns: dict[str, NDArray[np.generic]]
+
+    def __len__(self) -> int:
+        return len(self.columns["send_offset"])
+
+    def to_bytes(self) -> bytes:
+        """The record's value."""
+        meta = {
+            "version": "1.0",
+            "kind": self.kind,
+            "origin": self.origin,
+            "clients": self.clients,
+            "segments": self.segments,
+        }
+        return pack(meta, self.columns)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ExampleBlock:
+        """Read a record's value.
+
+        Raises:
+            CorruptData: not a block, altered, an unknown major version, or columns that are
+                missing, of a wrong type or of unequal length.
+        """
+        meta, columns = unpack(data)
+        if str(meta.get("version", "")).split(".")[0] != "1":
+            msg = f"example block has version {meta.get('version')!r}; this build reads 1.x"
+            raise CorruptData(msg)
+        wanted = {**EXAMPLE_COLUMNS, "content": "<f4"}
+        lengths = {len(columns[name]) for name in wanted if name in columns}
+        wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]
+        if wrong or len(lengths) != 1:
+            msg = f"example block with bad columns {wrong} or unequal lengths {sorted(lengths)}"
+            raise CorruptData(msg)
+        clients, segments = list(meta["clients"]), list(meta["segments"])
+        for name, table in (("client", clients), ("segment", segments)):
+            if len(columns[name]) and int(columns[name].max()) >= len(table):
+                msg = f"example block names {name} {int(columns[name].max())} of {len(table)}"
+                raise CorruptData(msg)
+        return cls(
+            kind=meta["kind"],
+            origin=int(meta["origin"]),
+            clients=clients,
+            segments=segments,
+            columns=columns,
+        )

@@ -1,0 +1,227 @@
+"""One typed definition per message; `schemas/` is generated from these and tested against them.
+
+Incoming messages are JSON objects, flat on purpose: the compiled decoder reads them in one pass.
+An event's identity is `(source, id)`. Versions are `major.minor`: a newer minor is read with its
+unknown fields ignored, an unknown major goes to the dead letters.
+
+Every number has a range. A value outside it is refused before anything learns from it, since one
+NaN or 1e308 ruins an online model for good.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+__all__ = [
+    "CONTENT_FIELDS",
+    "CONTENT_LIMITS",
+    "ENGAGEMENT_KINDS",
+    "MAJOR_VERSION",
+    "MAX_RECORD_BYTES",
+    "AlertMessage",
+    "DeadLetterHeaders",
+    "EngagementEvent",
+    "EngagementKind",
+    "MetricMessage",
+    "PredictionMessage",
+    "SendEvent",
+    "SendRequest",
+    "SlotScore",
+]
+
+MAJOR_VERSION: Final = 1
+VERSION: Final = "1.0"
+MAX_RECORD_BYTES: Final = 65_536
+"""A larger record is refused as oversize; ESP webhook events are well below 4 KiB."""
+
+MIN_TIME_MS: Final = 946_684_800_000
+"""2000-01-01T00:00:00Z; earlier event times are mistakes (zero, seconds for milliseconds)."""
+MAX_TIME_MS: Final = 4_102_444_800_000
+"""2100-01-01T00:00:00Z; later event times are mistakes (microseconds for milliseconds)."""
+
+CONTENT_LIMITS: Final[dict[str, int]] = {
+    "subject_length": 1_000,
+    "words": 65_535,
+    "links": 10_000,
+    "clickable_images": 10_000,
+    "unclickable_images": 10_000,
+}
+"""Content measures of a message and their largest allowed value; the smallest is 0."""
+CONTENT_FIELDS: Final[tuple[str, ...]] = tuple(CONTENT_LIMITS)
+
+Version = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}\.[0-9]{1,4}$", description="major.minor")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
+RecipientId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{32}$",
+        description="keyed hash of the address: HMAC-SHA-256, first 128 bits, hex",
+    ),
+]
+TimeMs = Annotated[
+    int, Meta(ge=MIN_TIME_MS, le=MAX_TIME_MS, description="milliseconds since 1970, UTC")
+]
+ZoneName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_+\-/]{1,64}$", description="IANA time zone")]
+Revenue = Annotated[float, Meta(ge=0, le=10_000_000, description="in the client's own currency")]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+HourOfWeek = Annotated[int, Meta(ge=0, le=167, description="0 is Monday 00:00, local time")]
+
+EngagementKind = Literal[
+    "delivered", "open", "click", "bounce", "unsubscribe", "complaint", "conversion"
+]
+ENGAGEMENT_KINDS: Final[tuple[str, ...]] = (
+    "delivered",
+    "open",
+    "click",
+    "bounce",
+    "unsubscribe",
+    "complaint",
+    "conversion",
+)
+"""Position in this tuple is the `kind` code of `EngagementBatch`."""
+
+
+class SendEvent(Struct, kw_only=True, frozen=True):
+    """`email.sends`: one message handed to a mailbox provider. Its `id` is the message's id."""
+
+    version: Version = VERSION
+    source: Name
+    id: Identifier
+    client_id: Name
+    recipient_id: RecipientId
+    event_time_ms: TimeMs
+    campaign_id: Name | None = None
+    segment: Name | None = None
+    timezone: ZoneName | None = None
+    subject_length: Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["subject_length"])] | None = None
+    words: Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["words"])] | None = None
+    links: Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["links"])] | None = None
+    clickable_images: Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["clickable_images"])] | None = (
+        None
+    )
+    unclickable_images: (
+        Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["unclickable_images"])] | None
+    ) = None
+
+
+class EngagementEvent(Struct, kw_only=True, frozen=True):
+    """`email.engagements`: what became of a message. `message_id` is the send's `id`."""
+
+    version: Version = VERSION
+    source: Name
+    id: Identifier
+    client_id: Name
+    recipient_id: RecipientId
+    event_time_ms: TimeMs
+    message_id: Identifier
+    kind: EngagementKind
+    machine: bool | None = None
+    revenue: Revenue | None = None
+
+
+class SendRequest(Struct, kw_only=True, frozen=True):
+    """`email.requests`: asks when, inside this window, this recipient should get the message."""
+
+    version: Version = VERSION
+    source: Name
+    id: Identifier
+    client_id: Name
+    recipient_id: RecipientId
+    event_time_ms: TimeMs
+    window_start_ms: TimeMs
+    window_end_ms: TimeMs
+    timezone: ZoneName | None = None
+    segment: Name | None = None
+
+
+class SlotScore(Struct, kw_only=True, frozen=True):
+    """One hour of the window and its score."""
+
+    send_at_ms: TimeMs
+    hour_of_week: HourOfWeek
+    open_probability: Probability
+
+
+class PredictionMessage(Struct, kw_only=True, frozen=True):
+    """`ml.predictions`: the answer to one request. `id` equals the request's, so is repeatable."""
+
+    version: Version = VERSION
+    source: Name
+    id: Identifier
+    client_id: Name
+    recipient_id: RecipientId
+    requested_at_ms: TimeMs
+    send_at_ms: TimeMs
+    open_probability: Probability
+    slots: list[SlotScore]
+    tier: Literal["recipient", "segment", "client", "all"]
+    effective_sends: Annotated[float, Meta(ge=0)]
+    model_version: int
+    newest_event_ms: int
+
+
+class MetricMessage(Struct, kw_only=True, frozen=True):
+    """`ml.metrics`: one number about one window of one client's model or source.
+
+    `id` is made of the series and the window, so that a reader can drop a repeated one.
+    """
+
+    version: Version = VERSION
+    id: Identifier
+    client_id: Name
+    model: Name | None = None
+    feature: Name | None = None
+    metric: Name
+    convention: Name | None = None
+    value: float | None
+    p_value: Probability | None = None
+    n_reference: int | None = None
+    n_current: int | None = None
+    window_start_ms: int
+    window_end_ms: int
+    as_of_ms: int
+
+
+class AlertMessage(Struct, kw_only=True, frozen=True):
+    """`ml.alerts`: something a person should look at, with the numbers that say so."""
+
+    version: Version = VERSION
+    id: Identifier
+    client_id: Name
+    model: Name | None = None
+    feature: Name | None = None
+    metric: Name
+    state: Literal["firing", "resolved"]
+    severity: Literal["warning", "critical"]
+    value: float
+    threshold: float
+    p_value: Probability | None = None
+    since_ms: int
+    as_of_ms: int
+    description: str
+
+
+class DeadLetterHeaders(Struct, kw_only=True, frozen=True):
+    """`email.dead-letters`: the record's value is the original bytes; these are its headers."""
+
+    version: Version = VERSION
+    reason: Literal[
+        "bad_json",
+        "bad_encoding",
+        "wrong_type",
+        "missing_field",
+        "out_of_range",
+        "future_time",
+        "oversize",
+        "wrong_key",
+        "unknown_version",
+        "raw_address",
+    ]
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
