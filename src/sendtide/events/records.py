@@ -1,0 +1,96 @@
+"""The packed record about one recipient: what stage A writes and every reader can decode.
+
+224 bytes, little-endian, no padding. Everything needed to tell a stale value is inside it: when it
+was scored, the newest event behind it, the offset and the epoch of the partition that wrote it.
+
+Scores are 168 probabilities, one per hour of the week in the recipient's local time, kept as one
+byte each: `P(open | sent in that hour) = score_scale * scores[hour] / 255`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.events.errors import CorruptData
+
+__all__ = [
+    "HOURS_PER_WEEK",
+    "RECIPIENT_LAYOUT",
+    "RECIPIENT_RECORD",
+    "TIERS",
+    "decode_scores",
+    "encode_scores",
+    "unpack_recipients",
+]
+
+HOURS_PER_WEEK: Final = 168
+RECIPIENT_LAYOUT: Final = 1
+"""First byte of every record; a reader refuses a number it does not know."""
+
+TIERS: Final = ("recipient", "segment", "client", "all")
+"""Whose history carries the scores; position is the `tier` code."""
+
+RECIPIENT_RECORD: Final = np.dtype(
+    [
+        ("layout", "u1"),
+        ("tier", "u1"),
+        ("flags", "u1"),
+        ("best_hour", "u1"),
+        ("model_version", "<u4"),
+        ("event_time_ms", "<i8"),
+        ("scored_at_ms", "<i8"),
+        ("applied_offset", "<i8"),
+        ("epoch", "<u4"),
+        ("sends", "<u4"),
+        ("opens", "<u4"),
+        ("effective_sends", "<f4"),
+        ("open_probability", "<f4"),
+        ("score_scale", "<f4"),
+        ("scores", "u1", (HOURS_PER_WEEK,)),
+    ]
+)
+
+
+def encode_scores(
+    probabilities: NDArray[np.floating],
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Turn (n, 168) probabilities into `(score_scale (n,), scores (n, 168))`.
+
+    The scale is each row's largest probability, so the largest error is half of 1/255 of it.
+    """
+    scale = probabilities.max(axis=1).astype(np.float32)
+    safe = np.where(scale > 0, scale, np.float32(1))[:, None]
+    return scale, np.rint(probabilities / safe * 255).astype(np.uint8)
+
+
+def decode_scores(records: NDArray[np.void]) -> NDArray[np.float32]:
+    """Return the (n, 168) float32 probabilities held by (n,) records."""
+    scale = records["score_scale"].astype(np.float32) / np.float32(255)
+    scores: NDArray[np.float32] = records["scores"].astype(np.float32) * scale[..., None]
+    return scores
+
+
+def unpack_recipients(data: bytes) -> NDArray[np.void]:
+    """Read records written one after another; a read-only view of `data`.
+
+    Raises:
+        CorruptData: a length that is no multiple of 224, or a layout number this build cannot read.
+    """
+    if len(data) % RECIPIENT_RECORD.itemsize:
+        msg = (
+            f"{len(data)} bytes are not whole recipient records of {RECIPIENT_RECORD.itemsize} "
+            "bytes; another program may have written under this key"
+        )
+        raise CorruptData(msg)
+    records = np.frombuffer(data, RECIPIENT_RECORD)
+    unknown = np.unique(records["layout"][records["layout"] != RECIPIENT_LAYOUT])
+    if len(unknown):
+        msg = (
+            f"recipient record has layout {unknown.tolist()}, this build reads {RECIPIENT_LAYOUT}; "
+            "upgrade the reader"
+        )
+        raise CorruptData(msg)
+    return records
