@@ -18,6 +18,9 @@ class Piece:
     next_offset: int
     partition: int = 0
 
+    def finish(self) -> None:
+        """Nothing is acknowledged here."""
+
     def split(self, offset: int) -> tuple[Piece, Piece]:
         return (
             Piece(self.topic, self.first_offset, offset),

@@ -19,7 +19,7 @@ __all__ = ["Applied", "ChunkLike", "PartitionRuntime"]
 
 
 class ChunkLike(Protocol):
-    """What the runtime needs of `transport.Chunk`."""
+    """What the runtime needs of `Piece`."""
 
     topic: str
     partition: int
@@ -28,6 +28,10 @@ class ChunkLike(Protocol):
 
     def split(self, offset: int) -> tuple[Self, Self]:
         """Cut into the messages before `offset` and those from it on."""
+        ...
+
+    def finish(self) -> None:
+        """Say that nothing more is to be done for this piece."""
         ...
 
 
@@ -78,9 +82,11 @@ class PartitionRuntime(Generic[Piece, Output]):
         applied = self.positions.applied[chunk.topic]
         emitted = self.positions.emitted[chunk.topic]
         if chunk.next_offset <= applied:
+            chunk.finish()
             return
         if chunk.first_offset < applied:
-            chunk = chunk.split(applied)[1]
+            repeated, chunk = chunk.split(applied)
+            repeated.finish()
         if chunk.first_offset < emitted < chunk.next_offset:
             replayed, chunk = chunk.split(emitted)
             yield replayed

@@ -1,0 +1,97 @@
+"""A transport chunk, or part of one; the chunk is acknowledged when all its parts are done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Piece"]
+
+
+class _Countdown:
+    """Calls `acknowledge` once `parts` parts have been finished."""
+
+    __slots__ = ("_acknowledge", "parts")
+
+    def __init__(self, acknowledge: Callable[[], None]) -> None:
+        self.parts = 1
+        self._acknowledge = acknowledge
+
+    def finish(self) -> None:
+        self.parts -= 1
+        if self.parts == 0:
+            self._acknowledge()
+
+
+@dataclass(slots=True)
+class Piece:
+    """Consecutive messages of one topic partition.
+
+    messages: `confluent_kafka.Message` objects in offset order. `finish()` must be called once.
+    """
+
+    topic: str
+    partition: int
+    first_offset: int
+    next_offset: int
+    messages: Sequence[Any]
+    countdown: _Countdown
+
+    @classmethod
+    def whole(cls, chunk: Any) -> Self:
+        """The whole of a `transport.Chunk`, which is held until this piece is finished."""
+        chunk.hold()
+        return cls(
+            chunk.topic,
+            chunk.partition,
+            chunk.first_offset,
+            chunk.next_offset,
+            chunk.messages,
+            _Countdown(chunk.ack),
+        )
+
+    def split(self, offset: int) -> tuple[Self, Self]:
+        """Cut into the messages before `offset` and those from it on."""
+        cut = int(np.searchsorted(self.offsets(), offset))
+        self.countdown.parts += 1
+        before = type(self)(
+            self.topic,
+            self.partition,
+            self.first_offset,
+            offset,
+            self.messages[:cut],
+            self.countdown,
+        )
+        after = type(self)(
+            self.topic,
+            self.partition,
+            offset,
+            self.next_offset,
+            self.messages[cut:],
+            self.countdown,
+        )
+        return before, after
+
+    def finish(self) -> None:
+        """Say that this piece is applied and its outputs are delivered."""
+        self.countdown.finish()
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Offset of each message, int64[n]."""
+        return np.fromiter((m.offset() for m in self.messages), np.int64, len(self.messages))
+
+    def timestamps_ms(self) -> NDArray[np.int64]:
+        """Kafka timestamp of each message, int64[n]."""
+        return np.fromiter((m.timestamp()[1] for m in self.messages), np.int64, len(self.messages))
+
+    def values(self) -> list[bytes | None]:
+        """Value of each message; None is a tombstone."""
+        return [m.value() for m in self.messages]
+
+    def keys(self) -> list[bytes | None]:
+        """Key of each message."""
+        return [m.key() for m in self.messages]
