@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["hash_bytes", "hash_identity", "hash_text", "mix"]
+__all__ = ["find_slot", "hash_bytes", "hash_identity", "hash_text", "mix"]
 
 
 @njit(cache=True, inline="always")
@@ -36,6 +36,19 @@ def hash_bytes(data: Any, start: int, end: int, seed: Any) -> Any:
         value = (value ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
     value = mix(value)
     return value if value != np.uint64(0) else np.uint64(1)
+
+
+@njit(cache=True)
+def find_slot(codes: Any, code: Any) -> Any:
+    """Slot of `code` in an open-addressed table, or of the free place where it would go.
+
+    `codes`: (a power of two,) uint64, 0 where free, never full.
+    """
+    mask = np.int64(len(codes) - 1)
+    slot = np.int64(code) & mask
+    while codes[slot] != np.uint64(0) and codes[slot] != code:
+        slot = (slot + 1) & mask
+    return slot
 
 
 def hash_text(text: str) -> int:

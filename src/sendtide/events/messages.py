@@ -40,6 +40,8 @@ MIN_TIME_MS: Final = 946_684_800_000
 """2000-01-01T00:00:00Z; earlier event times are mistakes (zero, seconds for milliseconds)."""
 MAX_TIME_MS: Final = 4_102_444_800_000
 """2100-01-01T00:00:00Z; later event times are mistakes (microseconds for milliseconds)."""
+MAX_WINDOW_MS: Final = 14 * 24 * 3_600_000
+"""The longest window a request may ask about: scores repeat weekly, and an answer lists its slots."""
 
 CONTENT_LIMITS: Final[dict[str, int]] = {
     "subject_length": 1_000,
@@ -51,20 +53,34 @@ CONTENT_LIMITS: Final[dict[str, int]] = {
 """Content measures of a message and their largest allowed value; the smallest is 0."""
 CONTENT_FIELDS: Final[tuple[str, ...]] = tuple(CONTENT_LIMITS)
 
-Version = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}\.[0-9]{1,4}$", description="major.minor")]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
+# "(?!\n)$" ends every pattern: Python's "$" alone would let a trailing newline through, and the
+# same text must mean the same to the readers of the JSON Schema.
+Version = Annotated[
+    str, Meta(pattern=r"^[1-9][0-9]{0,3}\.[0-9]{1,4}(?!\n)$", description="major.minor")
+]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?!\n)$")]
+Identifier = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$",
+        description="any text without control characters",
+    ),
+]
 RecipientId = Annotated[
     str,
     Meta(
-        pattern=r"^[0-9a-f]{32}$",
+        pattern=r"^[0-9a-f]{32}(?!\n)$",
         description="keyed hash of the address: HMAC-SHA-256, first 128 bits, hex",
     ),
 ]
 TimeMs = Annotated[
     int, Meta(ge=MIN_TIME_MS, le=MAX_TIME_MS, description="milliseconds since 1970, UTC")
 ]
-ZoneName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_+\-/]{1,64}$", description="IANA time zone")]
+ZoneName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_+\-/]{1,64}(?!\n)$", description="IANA time zone")
+]
 Revenue = Annotated[float, Meta(ge=0, le=10_000_000, description="in the client's own currency")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 HourOfWeek = Annotated[int, Meta(ge=0, le=167, description="0 is Monday 00:00, local time")]

@@ -1,0 +1,147 @@
+"""The three inputs: which columns each has, and how both readers fill them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
+from sendtide.events.hashing import hash_identity
+from sendtide.events.messages import (
+    CONTENT_FIELDS,
+    ENGAGEMENT_KINDS,
+    MAX_TIME_MS,
+    MIN_TIME_MS,
+    EngagementEvent,
+    SendEvent,
+    SendRequest,
+)
+from sendtide.gate.authority import Event, read_tombstone
+from sendtide.gate.compiled import READ, read_engagements, read_requests, read_sends
+from sendtide.gate.fields import SEGMENT, ZONE_NAME, Chunk, Common, Spellings
+from sendtide.gate.gate import Gate
+
+__all__ = ["EngagementGate", "RequestGate", "SendGate", "warm_up"]
+
+I64 = NDArray[np.int64]
+
+_MACHINE_CODES: Final = {None: 0, False: 1, True: 2}
+
+
+def _common_columns(offsets: I64, timestamps_ms: I64) -> dict[str, Any]:
+    n = len(offsets)
+    return {
+        "offset": offsets,
+        "timestamp_ms": timestamps_ms,
+        "event_time_ms": np.zeros(n, np.int64),
+        "identity": np.zeros(n, np.uint64),
+        "source": np.zeros(n, np.uint64),
+        "client": np.zeros(n, np.uint64),
+        "recipient": np.zeros((n, 2), np.uint64),
+    }
+
+
+class SendGate(Gate[SendBatch]):
+    """`email.sends`; a null value with a valid key is a row with `erase` set."""
+
+    event = SendEvent
+
+    def _allocate(self, offsets: I64, timestamps_ms: I64) -> SendBatch:
+        n = len(offsets)
+        return SendBatch(
+            **_common_columns(offsets, timestamps_ms),
+            zone=np.zeros(n, np.uint64),
+            segment=np.zeros(n, np.uint64),
+            content=np.full((n, len(CONTENT_FIELDS)), np.nan, np.float32),
+            erase=np.zeros(n, np.uint8),
+        )
+
+    def _decode(self, batch: SendBatch, chunk: Chunk, common: Common, names: Spellings) -> None:
+        read_sends(chunk, self._fields, common, names, batch.zone, batch.segment, batch.content)
+
+    def _write(self, batch: SendBatch, row: int, event: Event) -> None:
+        assert isinstance(event, SendEvent)
+        batch.zone[row] = self._learn(ZONE_NAME, event.timezone)
+        batch.segment[row] = self._learn(SEGMENT, event.segment)
+        measures = [getattr(event, name) for name in CONTENT_FIELDS]
+        batch.content[row] = [np.nan if value is None else value for value in measures]
+
+    def _forget(self, batch: SendBatch, row: int, key: bytes | None) -> None:
+        forgotten = read_tombstone(key)
+        self._write_owner(batch, row, forgotten.client_id, forgotten.recipient_id)
+        # The right to be forgotten does not hang on a record's odd timestamp.
+        batch.event_time_ms[row] = np.clip(batch.timestamp_ms[row], MIN_TIME_MS, MAX_TIME_MS)
+        batch.erase[row] = 1
+
+
+class EngagementGate(Gate[EngagementBatch]):
+    """`email.engagements`."""
+
+    event = EngagementEvent
+
+    def _allocate(self, offsets: I64, timestamps_ms: I64) -> EngagementBatch:
+        n = len(offsets)
+        return EngagementBatch(
+            **_common_columns(offsets, timestamps_ms),
+            message=np.zeros(n, np.uint64),
+            kind=np.zeros(n, np.uint8),
+            machine=np.zeros(n, np.uint8),
+            revenue=np.zeros(n, np.float64),
+        )
+
+    def _decode(
+        self, batch: EngagementBatch, chunk: Chunk, common: Common, names: Spellings
+    ) -> None:
+        columns = (batch.message, batch.kind, batch.machine, batch.revenue)
+        read_engagements(chunk, self._fields, common, names, *columns)
+
+    def _write(self, batch: EngagementBatch, row: int, event: Event) -> None:
+        assert isinstance(event, EngagementEvent)
+        batch.message[row] = hash_identity(event.source, event.message_id)
+        batch.kind[row] = ENGAGEMENT_KINDS.index(event.kind)
+        batch.machine[row] = _MACHINE_CODES[event.machine]
+        batch.revenue[row] = event.revenue or 0.0
+
+
+class RequestGate(Gate[RequestBatch]):
+    """`email.requests`."""
+
+    event = SendRequest
+
+    def _allocate(self, offsets: I64, timestamps_ms: I64) -> RequestBatch:
+        n = len(offsets)
+        return RequestBatch(
+            **_common_columns(offsets, timestamps_ms),
+            window_start_ms=np.zeros(n, np.int64),
+            window_end_ms=np.zeros(n, np.int64),
+            zone=np.zeros(n, np.uint64),
+            segment=np.zeros(n, np.uint64),
+            ids=[""] * n,
+        )
+
+    def _decode(self, batch: RequestBatch, chunk: Chunk, common: Common, names: Spellings) -> None:
+        spans = np.zeros((len(batch), 2), np.int64)
+        windows = (batch.window_start_ms, batch.window_end_ms)
+        columns = (batch.zone, batch.segment, *windows, spans)
+        read_requests(chunk, self._fields, common, names, *columns)
+        data = chunk.data.tobytes()
+        for row in np.flatnonzero(common.status == READ).tolist():
+            batch.ids[row] = data[spans[row, 0] : spans[row, 1]].decode()
+
+    def _write(self, batch: RequestBatch, row: int, event: Event) -> None:
+        assert isinstance(event, SendRequest)
+        batch.window_start_ms[row] = event.window_start_ms
+        batch.window_end_ms[row] = event.window_end_ms
+        batch.zone[row] = self._learn(ZONE_NAME, event.timezone)
+        batch.segment[row] = self._learn(SEGMENT, event.segment)
+        batch.ids[row] = event.id
+
+
+def warm_up() -> None:
+    """Compile the readers (or load them from numba's cache) before the first chunk comes."""
+    nothing = np.zeros(0, np.int64)
+    for gate in (SendGate, EngagementGate, RequestGate):
+        empty = {name: Names() for name in ("clients", "sources", "segments", "zones")}
+        gate(max_future_ms=0, **empty).read([], [], nothing, nothing)
