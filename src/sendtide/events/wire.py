@@ -1,0 +1,238 @@
+"""Columns to bytes: a compiled writer of many small JSON objects or keys, and the records made.
+
+A producer in Python spends most of its time on building one dict and one string per event. Here a
+row's text is a fixed sequence of fields, each a literal followed by a value taken from a column;
+one compiled loop writes all rows into one buffer, and a record is a slice of it.
+
+Cost: about 0.3 us for a row of 300 bytes and 0.1 us to cut it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["ABSENT", "Field", "Records", "RowWriter", "cut", "hexadecimal", "hundredths", "literal"]
+__all__ += ["number", "text"]
+
+ABSENT: Final = -(2**63)
+"""The value of a number or text field that leaves the whole field, literal included, out."""
+
+_NUMBER: Final = 0
+_TEXT: Final = 1
+_HEX: Final = 2
+_HUNDREDTHS: Final = 3
+_LITERAL: Final = 4
+_LONGEST: Final = {_NUMBER: 20, _HEX: 16, _HUNDREDTHS: 21, _LITERAL: 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A literal and the kind of value after it; `choices` are a text field's spellings."""
+
+    before: bytes
+    kind: int
+    choices: tuple[bytes, ...] = ()
+
+
+def number(before: str) -> Field:
+    """Take a column of whole numbers."""
+    return Field(before.encode(), _NUMBER)
+
+
+def text(before: str, choices: Sequence[str]) -> Field:
+    """Take a column of indices into `choices`, whose spellings are written as they are."""
+    return Field(before.encode(), _TEXT, tuple(choice.encode() for choice in choices))
+
+
+def hexadecimal(before: str) -> Field:
+    """Take a uint64 column, written as 16 lower-case digits; it cannot be absent."""
+    return Field(before.encode(), _HEX)
+
+
+def hundredths(before: str) -> Field:
+    """Take a column of non-negative hundredths: 1999 is written 19.99."""
+    return Field(before.encode(), _HUNDREDTHS)
+
+
+def literal(only: str) -> Field:
+    """Take no column: the literal alone."""
+    return Field(only.encode(), _LITERAL)
+
+
+@njit(cache=True)
+def _digits(out: Any, at: int, value: int) -> int:
+    if value < 0:
+        out[at] = 45
+        at += 1
+        value = -value
+    end = at + 1
+    rest = value // 10
+    while rest > 0:
+        end += 1
+        rest //= 10
+    for i in range(end - 1, at - 1, -1):
+        out[i] = 48 + value % 10
+        value //= 10
+    return end
+
+
+@njit(cache=True)
+def _write(
+    literals: Any,
+    ends: Any,
+    kinds: Any,
+    columns: Any,
+    pool: Any,
+    pool_ends: Any,
+    first: Any,
+    out: Any,
+) -> Any:
+    rows = columns.shape[1]
+    row_ends = np.empty(rows, np.int64)
+    at = 0
+    for row in range(rows):
+        for f in range(len(kinds)):
+            kind, value = kinds[f], columns[f, row]
+            if value == ABSENT and kind != _HEX:
+                continue
+            for i in range(ends[f], ends[f + 1]):
+                out[at] = literals[i]
+                at += 1
+            if kind == _NUMBER:
+                at = _digits(out, at, value)
+            elif kind == _TEXT:
+                choice = first[f] + value
+                for i in range(pool_ends[choice], pool_ends[choice + 1]):
+                    out[at] = pool[i]
+                    at += 1
+            elif kind == _HEX:
+                word = np.uint64(value)
+                for i in range(15, -1, -1):
+                    digit = np.uint8(word & np.uint64(15))
+                    out[at + i] = digit + (48 if digit < 10 else 87)
+                    word >>= np.uint64(4)
+                at += 16
+            elif kind == _HUNDREDTHS:
+                at = _digits(out, at, value // 100)
+                out[at], out[at + 1], out[at + 2] = 46, 48 + value // 10 % 10, 48 + value % 10
+                at += 3
+        row_ends[row] = at
+    return row_ends
+
+
+def _joined(parts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    ends = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=ends[1:])
+    return np.frombuffer(b"".join(parts) or b" ", np.uint8), ends
+
+
+class RowWriter:
+    """Writes rows of a fixed sequence of fields."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._takes = [f for f, field in enumerate(fields) if field.kind != _LITERAL]
+        self._kinds = np.array([field.kind for field in fields], np.uint8)
+        self._literals, self._ends = _joined([field.before for field in fields])
+        choices = [choice for field in fields for choice in field.choices]
+        self._pool, self._pool_ends = _joined(choices)
+        counts = [len(field.choices) for field in fields]
+        self._counts = np.array(counts, np.int64)
+        self._first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+        self._row_limit = sum(
+            len(field.before)
+            + (max(map(len, field.choices)) if field.kind == _TEXT else _LONGEST[field.kind])
+            for field in fields
+        )
+
+    def write(self, *columns: NDArray[Any]) -> tuple[bytes, NDArray[np.int64]]:
+        """Return all rows' bytes and the end of each; one column per field that takes one.
+
+        Raises:
+            ValueError: the number of columns or a text index does not fit the fields.
+        """
+        if len(columns) != len(self._takes):
+            msg = f"{len(columns)} columns given; the fields take {len(self._takes)}"
+            raise ValueError(msg)
+        rows = len(columns[0])
+        values = np.zeros((len(self._kinds), rows), np.int64)
+        for f, column in zip(self._takes, columns, strict=True):
+            values[f] = column.view(np.int64) if column.dtype == np.uint64 else column
+            if self._kinds[f] == _TEXT and rows:
+                present = values[f][values[f] != ABSENT]
+                if len(present) and not 0 <= present.min() <= present.max() < self._counts[f]:
+                    msg = f"text index {present.min()}..{present.max()} of {self._counts[f]}"
+                    raise ValueError(msg)
+        out = np.empty(rows * self._row_limit, np.uint8)
+        ends = _write(
+            self._literals,
+            self._ends,
+            self._kinds,
+            values,
+            self._pool,
+            self._pool_ends,
+            self._first,
+            out,
+        )
+        return out[: int(ends[-1]) if rows else 0].tobytes(), ends
+
+    def rows(self, *columns: NDArray[Any]) -> list[bytes]:
+        """As `write`, cut into one byte string per row."""
+        data, ends = self.write(*columns)
+        return cut(data, np.concatenate([[0], ends[:-1]]) if len(ends) else ends, ends)
+
+
+def cut(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[bytes]:
+    """Slices of `data`, in the order given."""
+    return [data[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+@dataclass(slots=True, kw_only=True)
+class Records:
+    """Records for topics, in the order in which they are to be produced.
+
+    topics: the names. topic: (n,) index into `topics`. keys, values: n byte strings; a value of
+    None is a tombstone. timestamps_ms: (n,) the record's Kafka timestamp.
+    """
+
+    topics: tuple[str, ...]
+    topic: NDArray[np.uint8]
+    keys: list[bytes]
+    values: list[bytes | None]
+    timestamps_ms: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[tuple[str, bytes, bytes | None, int]]:
+        names = [self.topics[code] for code in self.topic.tolist()]
+        return zip(names, self.keys, self.values, self.timestamps_ms.tolist(), strict=True)
+
+    def by_topic(self) -> dict[str, tuple[list[bytes], list[bytes | None], NDArray[np.int64]]]:
+        """Keys, values and timestamps per topic, each in order; topics without records left out."""
+        parts = {}
+        for code, name in enumerate(self.topics):
+            rows = np.flatnonzero(self.topic == code)
+            if len(rows):
+                chosen = rows.tolist()
+                parts[name] = (
+                    [self.keys[i] for i in chosen],
+                    [self.values[i] for i in chosen],
+                    self.timestamps_ms[rows],
+                )
+        return parts
+
+    def first(self, count: int) -> Records:
+        """The first `count` records."""
+        return Records(
+            topics=self.topics,
+            topic=self.topic[:count],
+            keys=self.keys[:count],
+            values=self.values[:count],
+            timestamps_ms=self.timestamps_ms[:count],
+        )

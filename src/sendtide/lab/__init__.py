@@ -1,0 +1,15 @@
+"""A laboratory: a simulated provider whose truth is known, and measures of predictions.
+
+Comes in: a scenario and a seed. Goes out: records for topics (bytes, no client library), what is
+true about them, and exact scores of predictions. Invariant: the same scenario and the same steps
+give the same bytes. Limit: a record may be made at about a million a second and core; people are
+simpler here than in life, so a good result here is necessary, never sufficient.
+"""
+
+from sendtide.lab.ledger import Ledger
+from sendtide.lab.population import Population
+from sendtide.lab.scenario import SEGMENTS, ZONES, Drift, Scenario
+from sendtide.lab.simulator import Simulator, event_records, live
+
+__all__ = ["SEGMENTS", "ZONES", "Drift", "Ledger", "Population", "Scenario", "Simulator"]
+__all__ += ["event_records", "live"]
