@@ -1,0 +1,40 @@
+"""Where results are read: Redis (or memory), topics, Prometheus.
+
+Comes in: packed recipient records, summaries and absolute counts, each with its owner's epoch.
+Goes out: acknowledged writes, and through `Reader` the one read model that the endpoint, the
+dashboard and `sendtide metrics` share.
+Invariant: a write is idempotent and fenced; the same rows twice, or rows of a worker that has lost
+its partition, change nothing. Limit: one Redis primary, not Redis Cluster.
+"""
+
+from sendtide.sinks.contract import Reader, RecipientRows, RecipientView, Sink
+from sendtide.sinks.layout import Owner, Retention
+from sendtide.sinks.memory import MemoryStore
+from sendtide.sinks.reader import RedisReader
+from sendtide.sinks.redis import RedisSink
+from sendtide.sinks.summaries import (
+    ClientActivity,
+    ModelMetrics,
+    ModelSummary,
+    PartitionCounts,
+    SourceFreshness,
+    WorkerBeat,
+)
+
+__all__ = [
+    "ClientActivity",
+    "MemoryStore",
+    "ModelMetrics",
+    "ModelSummary",
+    "Owner",
+    "PartitionCounts",
+    "Reader",
+    "RecipientRows",
+    "RecipientView",
+    "RedisReader",
+    "RedisSink",
+    "Retention",
+    "Sink",
+    "SourceFreshness",
+    "WorkerBeat",
+]

@@ -1,0 +1,146 @@
+"""The two sides of the read model: `Sink` writes it, `Reader` reads it.
+
+Laws, held by one contract test over every implementation: what was written is read back; the same
+write twice changes nothing; an older epoch of the same owner is `Fenced` and changes nothing;
+erased recipients are gone; a value outlives its write by its TTL and no longer.
+All calls block; run them in a thread where an event loop must go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.sinks.layout import Owner
+from sendtide.sinks.summaries import (
+    ClientActivity,
+    ModelMetrics,
+    ModelSummary,
+    PartitionCounts,
+    SourceFreshness,
+    WorkerBeat,
+)
+
+__all__ = ["Reader", "RecipientRows", "RecipientView", "Sink"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientRows:
+    """Which recipients: row i is recipient `recipients[i]` of `clients[client_index[i]]`.
+
+    recipients: (n, 2), the 128-bit id as two big-endian halves. No row may occur twice.
+    """
+
+    clients: Sequence[str]
+    client_index: NDArray[np.integer]
+    recipients: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.recipients)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientView:
+    """One recipient's record, decoded for people and programs.
+
+    age_s: now minus the newest event behind the scores. stale: older than the reader's limit.
+    """
+
+    client_id: str
+    recipient_id: str
+    tier: str
+    best_hour: int
+    open_probability: float
+    sends: int
+    opens: int
+    effective_sends: float
+    model_version: int
+    event_time_ms: int
+    scored_at_ms: int
+    applied_offset: int
+    epoch: int
+    age_s: float
+    stale: bool
+    scores: list[float]
+
+
+class Sink(Protocol):
+    """Writes.
+
+    Every call raises `Unavailable` (nothing is lost: call again with the same rows) or `Fenced`
+    (stop: another worker owns the partition).
+    """
+
+    def write_recipients(
+        self, owner: Owner, rows: RecipientRows, records: NDArray[np.void]
+    ) -> None:
+        """Write n packed records."""
+        ...
+
+    def erase_recipients(self, owner: Owner, rows: RecipientRows) -> None:
+        """Remove the records of recipients who are to be forgotten."""
+        ...
+
+    def write_models(self, owner: Owner, summaries: Sequence[ModelSummary]) -> None:
+        """Replace the newest numbers of these models."""
+        ...
+
+    def write_freshness(self, owner: Owner, rows: Sequence[SourceFreshness]) -> None:
+        """Replace the freshness of these sources as this partition sees it."""
+        ...
+
+    def write_counts(self, owner: Owner, rows: Sequence[PartitionCounts]) -> None:
+        """Replace these absolute counts, per client or (client None) run totals."""
+        ...
+
+    def beat(self, beat: WorkerBeat) -> None:
+        """Say that a worker lives; forgotten after the TTL."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads. Every call raises `Unavailable` when the server does not answer."""
+
+    def clients(self, limit: int = 100) -> list[ClientActivity]:
+        """The clients written last, newest first."""
+        ...
+
+    def metrics(self, client: str | None = None, limit: int = 100) -> list[ModelMetrics]:
+        """Newest numbers per client and model; of one client or of the `limit` newest."""
+        ...
+
+    def freshness(self, client: str) -> list[SourceFreshness]:
+        """Freshness of every source of a client, one row per source and partition."""
+        ...
+
+    def counts(self, client: str) -> dict[str, dict[str, int]]:
+        """Topic to count to number, summed over partitions."""
+        ...
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """As `counts`, over all clients."""
+        ...
+
+    def workers(self) -> list[WorkerBeat]:
+        """Workers that gave a sign of life within the TTL."""
+        ...
+
+    def records(self, clients: Sequence[str], recipients: Sequence[str]) -> NDArray[np.void]:
+        """(n,) records of n recipients in the order asked; `layout` is 0 where there is none."""
+        ...
+
+    def recipient(self, client: str, recipient_id: str) -> RecipientView | None:
+        """One recipient's record, None if nothing is known of it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...

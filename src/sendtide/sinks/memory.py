@@ -1,0 +1,176 @@
+"""The read model in this process: the twin of Redis for tests and for trying things out.
+
+Same contract as `RedisSink` and `RedisReader`, same law suite (`tests/sinks/test_contract.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.events.errors import Fenced
+from sendtide.events.records import RECIPIENT_RECORD, unpack_recipients
+from sendtide.sinks.contract import RecipientRows, RecipientView
+from sendtide.sinks.layout import Owner, Retention, fence_key, recipient_key, recipient_keys
+from sendtide.sinks.summaries import (
+    ClientActivity,
+    ModelMetrics,
+    ModelSummary,
+    PartitionCounts,
+    SourceFreshness,
+    WorkerBeat,
+)
+from sendtide.sinks.view import DEFAULT_STALE_AFTER_S, judged, recipient_view, summed
+
+__all__ = ["MemoryStore"]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class MemoryStore:
+    """`Sink` and `Reader` over one dictionary."""
+
+    def __init__(
+        self,
+        retention: Retention | None = None,
+        *,
+        stale_after_s: float = DEFAULT_STALE_AFTER_S,
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        self._retention = retention or Retention()
+        self._stale_after_s = stale_after_s
+        self._now_ms = now_ms
+        self._epochs: dict[str, int] = {}
+        self._records: dict[bytes, tuple[int, bytes]] = {}
+        self._models: dict[tuple[str, str], tuple[int, ModelSummary]] = {}
+        self._freshness: dict[tuple[str, str, int], tuple[int, SourceFreshness]] = {}
+        self._counts: dict[str | None, dict[str, tuple[int, int]]] = {}
+        self._activity: dict[str, int] = {}
+        self._beats: dict[str, tuple[int, WorkerBeat]] = {}
+
+    def write_recipients(
+        self, owner: Owner, rows: RecipientRows, records: NDArray[np.void]
+    ) -> None:
+        """Write n packed records."""
+        self._pass_fence(owner)
+        until = self._until(self._retention.recipient_s)
+        keys = recipient_keys(rows.clients, rows.client_index, rows.recipients)
+        for key, record in zip(keys, records, strict=True):
+            self._records[key] = (until, record.tobytes())
+
+    def erase_recipients(self, owner: Owner, rows: RecipientRows) -> None:
+        """Remove records; absent ones are no mistake."""
+        self._pass_fence(owner)
+        for key in recipient_keys(rows.clients, rows.client_index, rows.recipients):
+            self._records.pop(key, None)
+
+    def write_models(self, owner: Owner, summaries: Sequence[ModelSummary]) -> None:
+        """Replace the newest numbers of these models."""
+        self._pass_fence(owner)
+        until = self._until(self._retention.summary_s)
+        for row in summaries:
+            self._models[row.client_id, row.model] = (until, row)
+            self._note(row.client_id, row.as_of_ms)
+
+    def write_freshness(self, owner: Owner, rows: Sequence[SourceFreshness]) -> None:
+        """Replace the freshness of these sources as this partition sees it."""
+        self._pass_fence(owner)
+        until = self._until(self._retention.summary_s)
+        for row in rows:
+            self._freshness[row.client_id, row.source, row.partition] = (until, row)
+            self._note(row.client_id, row.as_of_ms)
+
+    def write_counts(self, owner: Owner, rows: Sequence[PartitionCounts]) -> None:
+        """Replace absolute counts."""
+        self._pass_fence(owner)
+        until = self._until(self._retention.counts_s)
+        for row in rows:
+            fields = self._counts.setdefault(row.client_id, {})
+            for name, number in row.counts.items():
+                fields[f"{row.topic}/{row.partition}:{name}"] = (until, number)
+
+    def beat(self, beat: WorkerBeat) -> None:
+        """Say that a worker lives."""
+        self._beats[beat.worker] = (self._until(self._retention.worker_s), beat)
+
+    def clients(self, limit: int = 100) -> list[ClientActivity]:
+        """The clients written last, newest first."""
+        newest = sorted(self._activity.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)
+        return [ClientActivity(client_id=c, as_of_ms=at) for c, at in newest[:limit]]
+
+    def metrics(self, client: str | None = None, limit: int = 100) -> list[ModelMetrics]:
+        """Newest numbers per client and model."""
+        names = [client] if client else [row.client_id for row in self.clients(limit)]
+        now_ms = self._now_ms()
+        return [
+            judged(msgspec.to_builtins(row), now_ms, self._stale_after_s)
+            for name in names
+            for (owner, _), (until, row) in sorted(self._models.items(), key=lambda pair: pair[0])
+            if owner == name and until > now_ms
+        ]
+
+    def freshness(self, client: str) -> list[SourceFreshness]:
+        """One row per source and partition."""
+        now_ms = self._now_ms()
+        found = sorted(self._freshness.items(), key=lambda pair: pair[0])
+        return [row for (c, _, _), (until, row) in found if c == client and until > now_ms]
+
+    def counts(self, client: str) -> dict[str, dict[str, int]]:
+        """Topic to count to number, summed over partitions."""
+        return self._sums(client)
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """As `counts`, over all clients."""
+        return self._sums(None)
+
+    def workers(self) -> list[WorkerBeat]:
+        """Workers alive, by name."""
+        now_ms = self._now_ms()
+        return [beat for _, (until, beat) in sorted(self._beats.items()) if until > now_ms]
+
+    def records(self, clients: Sequence[str], recipients: Sequence[str]) -> NDArray[np.void]:
+        """Records in the order asked, `layout` 0 where there is none."""
+        now_ms = self._now_ms()
+        answer = np.zeros(len(recipients), RECIPIENT_RECORD)
+        for i, (client, recipient) in enumerate(zip(clients, recipients, strict=True)):
+            until, data = self._records.get(recipient_key(client, recipient).encode(), (0, b""))
+            if until > now_ms:
+                answer[i] = unpack_recipients(data)[0]
+        return answer
+
+    def recipient(self, client: str, recipient_id: str) -> RecipientView | None:
+        """One recipient's record, None if nothing is known of it."""
+        record = self.records([client], [recipient_id])[0]
+        if not record["layout"]:
+            return None
+        return recipient_view(client, recipient_id, record, self._now_ms(), self._stale_after_s)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _until(self, ttl_s: int) -> int:
+        return self._now_ms() + ttl_s * 1000
+
+    def _note(self, client: str, as_of_ms: int) -> None:
+        self._activity[client] = max(as_of_ms, self._activity.get(client, as_of_ms))
+
+    def _sums(self, client: str | None) -> dict[str, dict[str, int]]:
+        now_ms = self._now_ms()
+        fields = self._counts.get(client, {})
+        return summed(sorted((k, n) for k, (until, n) in fields.items() if until > now_ms))
+
+    def _pass_fence(self, owner: Owner) -> None:
+        held = self._epochs.get(fence_key(owner), owner.epoch)
+        if held > owner.epoch:
+            msg = (
+                f"FENCED epoch {owner.epoch} of {fence_key(owner)} is over: epoch {held} has "
+                "taken over; this worker must stop writing"
+            )
+            raise Fenced(msg)
+        self._epochs[fence_key(owner)] = owner.epoch

@@ -1,0 +1,107 @@
+"""What is published beside recipient records: small typed rows, one definition for both sides.
+
+Numbers that are not known yet are None; None is never written as 0.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+__all__ = [
+    "ClientActivity",
+    "ModelMetrics",
+    "ModelSummary",
+    "PartitionCounts",
+    "SourceFreshness",
+    "WorkerBeat",
+]
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class ModelSummary(Struct, kw_only=True, frozen=True):
+    """Newest numbers of one model of one client.
+
+    drift: largest calibrated effect over features, `drift_feature` names it, `drift_convention`
+    the statistic, e.g. `psi.refdecile`. log_loss, auc, brier: progressive (predict, then learn).
+    events: examples seen; learned: of these, with a label learned from. as_of_ms: event time up
+    to which all of this holds; newest_event_ms: the newest event seen.
+    """
+
+    client_id: str
+    model: str
+    as_of_ms: int
+    newest_event_ms: int
+    model_version: Count = 0
+    events: Count = 0
+    learned: Count = 0
+    predictions: Count = 0
+    windows: Count = 0
+    events_per_s: float = 0.0
+    drift: float | None = None
+    drift_p_value: float | None = None
+    drift_feature: str | None = None
+    drift_convention: str | None = None
+    drift_state: str | None = None
+    log_loss: float | None = None
+    auc: float | None = None
+    brier: float | None = None
+    open_rate: float | None = None
+    best_hour: int | None = None
+
+
+class SourceFreshness(Struct, kw_only=True, frozen=True):
+    """How fresh one client's events from one source are, as seen by one partition.
+
+    Lags are arrival minus event time, in seconds, over the window that ended last. late: events
+    behind the watermark, since the beginning.
+    """
+
+    client_id: str
+    source: str
+    partition: int
+    newest_event_ms: int
+    as_of_ms: int
+    lag_p50_s: float | None = None
+    lag_p95_s: float | None = None
+    lag_p99_s: float | None = None
+    late: Count = 0
+
+
+class PartitionCounts(Struct, kw_only=True, frozen=True):
+    """Absolute counts out of one topic partition's state; of one client, or of all (None)."""
+
+    client_id: str | None
+    topic: str
+    partition: int
+    counts: dict[str, int]
+
+
+class WorkerBeat(Struct, kw_only=True, frozen=True):
+    """A sign of life with the speed of one worker process."""
+
+    worker: str
+    at_ms: int
+    started_at_ms: int
+    events_per_s: float = 0.0
+    predictions_per_s: float = 0.0
+    partitions: Count = 0
+    freshness_p50_s: float | None = None
+    freshness_p99_s: float | None = None
+
+
+class ClientActivity(Struct, kw_only=True, frozen=True):
+    """A client and when something of it was written last."""
+
+    client_id: str
+    as_of_ms: int
+
+
+class ModelMetrics(Struct, kw_only=True, frozen=True):
+    """A summary with what only the reader's clock can tell: `freshness_s` is now - newest event."""
+
+    freshness_s: float
+    stale: bool
+    summary: ModelSummary

@@ -1,0 +1,83 @@
+"""From stored rows to what readers are told: ages, staleness, sums. Time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from sendtide.events.errors import CorruptData
+from sendtide.events.records import TIERS, decode_scores
+from sendtide.sinks.contract import RecipientView
+from sendtide.sinks.summaries import ModelMetrics, ModelSummary
+
+__all__ = ["DEFAULT_STALE_AFTER_S", "explain", "judged", "recipient_view", "summed"]
+
+DEFAULT_STALE_AFTER_S: Final = 7 * 86_400.0
+"""A week: the shortest cycle in the scores. Older, and every hour has been lived through unseen."""
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def judged(fields: dict[str, Any], now_ms: int, stale_after_s: float) -> ModelMetrics:
+    """A stored model hash with its freshness at `now_ms`.
+
+    Raises:
+        CorruptData: fields of another layout.
+    """
+    try:
+        summary = msgspec.convert(fields, ModelSummary, strict=False)
+    except msgspec.ValidationError as error:
+        msg = f"model summary {fields!r:.200} cannot be read: {error}"
+        raise CorruptData(msg) from error
+    freshness_s = max(0.0, (now_ms - summary.newest_event_ms) / 1000)
+    return ModelMetrics(freshness_s=freshness_s, stale=freshness_s > stale_after_s, summary=summary)
+
+
+def summed(fields: Iterable[tuple[str, int]]) -> dict[str, dict[str, int]]:
+    """`<topic>/<partition>:<count>` fields, added up over partitions."""
+    topics: dict[str, dict[str, int]] = {}
+    for field, number in fields:
+        place, _, name = field.rpartition(":")
+        counts = topics.setdefault(place.rpartition("/")[0], {})
+        counts[name] = counts.get(name, 0) + number
+    return topics
+
+
+def recipient_view(
+    client: str, recipient_id: str, record: np.void, now_ms: int, stale_after_s: float
+) -> RecipientView:
+    """One record for people."""
+    age_s = max(0.0, (now_ms - int(record["event_time_ms"])) / 1000)
+    return RecipientView(
+        client_id=client,
+        recipient_id=recipient_id,
+        tier=TIERS[int(record["tier"])],
+        best_hour=int(record["best_hour"]),
+        open_probability=float(record["open_probability"]),
+        sends=int(record["sends"]),
+        opens=int(record["opens"]),
+        effective_sends=float(record["effective_sends"]),
+        model_version=int(record["model_version"]),
+        event_time_ms=int(record["event_time_ms"]),
+        scored_at_ms=int(record["scored_at_ms"]),
+        applied_offset=int(record["applied_offset"]),
+        epoch=int(record["epoch"]),
+        age_s=age_s,
+        stale=age_s > stale_after_s,
+        scores=decode_scores(np.array([record]))[0].tolist(),
+    )
+
+
+def explain(view: RecipientView) -> str:
+    """Two sentences a person can read."""
+    day, hour = divmod(view.best_hour, 24)
+    age_h = view.age_s / 3600
+    aged = "STALE: " if view.stale else ""
+    return (
+        f"Best hour {_DAYS[day]} {hour:02d}:00 local time, open probability "
+        f"{view.open_probability:.1%}, from the history of the {view.tier} "
+        f"({view.opens} opens of {view.sends} sends, {view.effective_sends:.1f} effective). "
+        f"{aged}newest event {age_h:.1f} h ago, model version {view.model_version}."
+    )

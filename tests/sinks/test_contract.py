@@ -1,0 +1,338 @@
+"""The laws of the read model, over every implementation of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import redis
+
+from sendtide.events.errors import ConfigurationError, Fenced
+from sendtide.events.records import decode_scores, encode_scores
+from sendtide.sinks import (
+    MemoryStore,
+    ModelSummary,
+    Owner,
+    PartitionCounts,
+    RecipientRows,
+    RedisReader,
+    RedisSink,
+    Retention,
+    SourceFreshness,
+    WorkerBeat,
+)
+from sendtide.sinks.layout import recipient_hex
+
+NOW_MS = 1_790_000_600_000
+OWNER = Owner("recipients", 3, 5)
+
+
+@pytest.fixture(params=["memory", "valkey", "valkey-set", "redis"])
+def store(request):
+    """(sink, reader) of one implementation, empty."""
+    if request.param == "memory":
+        both = MemoryStore(now_ms=lambda: NOW_MS)
+        yield both, both
+        return
+    fixture = "debian_redis_url" if request.param == "redis" else "valkey_url"
+    url = request.getfixturevalue(fixture)
+    redis.Redis.from_url(url).flushall()
+    sink = RedisSink(url, use_msetex=False if request.param == "valkey-set" else None)
+    reader = RedisReader(url, now_ms=lambda: NOW_MS)
+    assert sink.uses_msetex is (request.param == "valkey")
+    yield sink, reader
+    sink.close()
+    reader.close()
+
+
+def asked(rows: RecipientRows) -> tuple[list[str], list[str]]:
+    clients = [rows.clients[i] for i in rows.client_index]
+    return clients, [digits.decode() for digits in recipient_hex(rows.recipients)]
+
+
+def summary(client="acme", model="send_time", **more):
+    base = {"as_of_ms": NOW_MS - 1000, "newest_event_ms": NOW_MS - 2500}
+    return ModelSummary(client_id=client, model=model, **{**base, **more})
+
+
+def test_records_come_back_as_written(store, sample):
+    """What was written is read back byte for byte, in the order asked."""
+    sink, reader = store
+    rows, records = sample
+
+    sink.write_recipients(OWNER, rows, records)
+    clients, ids = asked(rows)
+
+    assert reader.records(clients[::-1], ids[::-1]).tobytes() == records[::-1].tobytes()
+
+
+def test_unknown_recipients_are_marked(store, sample):
+    """A recipient nobody wrote has layout 0 between others that are found."""
+    sink, reader = store
+    rows, records = sample
+    sink.write_recipients(OWNER, rows, records)
+    clients, ids = asked(rows)
+
+    answer = reader.records([clients[0], "acme", clients[1]], [ids[0], "0" * 32, ids[1]])
+
+    assert answer["layout"].tolist() == [1, 0, 1]
+    assert answer["model_version"].tolist() == [0, 0, 1]
+
+
+def test_client_is_part_of_the_key(store, sample):
+    """The same recipient id of another client is another recipient."""
+    sink, reader = store
+    rows, records = sample
+    sink.write_recipients(OWNER, rows, records)
+    clients, ids = asked(rows)
+    other = next(name for name in rows.clients if name != clients[0])
+
+    assert reader.recipient(other, ids[0]) is None
+
+
+def test_older_epoch_is_fenced(store, sample):
+    """A worker that lost its partition is told so and changes nothing."""
+    sink, reader = store
+    rows, records = sample
+    sink.write_recipients(OWNER, rows, records)
+    older = records.copy()
+    older["model_version"] += 100_000
+
+    with pytest.raises(Fenced, match=r"epoch 4 .* epoch 5 has taken over"):
+        sink.write_recipients(Owner("recipients", 3, 4), rows, older)
+
+    clients, ids = asked(rows)
+    assert reader.records(clients, ids).tobytes() == records.tobytes()
+
+
+def test_every_kind_of_write_is_fenced(store, sample):
+    """Summaries, freshness, counts and erasures of an older epoch are refused too."""
+    sink, _ = store
+    rows, records = sample
+    sink.write_recipients(OWNER, rows, records)
+    old = Owner("recipients", 3, 4)
+    fresh = SourceFreshness(
+        client_id="acme", source="esp", partition=3, newest_event_ms=1, as_of_ms=2
+    )
+    counts = PartitionCounts(client_id="acme", topic="email.sends", partition=3, counts={"late": 1})
+
+    for write, row in (
+        (sink.write_models, summary()),
+        (sink.write_freshness, fresh),
+        (sink.write_counts, counts),
+    ):
+        with pytest.raises(Fenced):
+            write(old, [row])
+    with pytest.raises(Fenced):
+        sink.erase_recipients(old, rows)
+
+
+def test_fences_are_per_partition_and_group(store, sample):
+    """The epoch of one partition says nothing about another, nor about another group."""
+    sink, reader = store
+    rows, records = sample
+    sink.write_recipients(OWNER, rows, records)
+
+    sink.write_recipients(Owner("recipients", 4, 1), rows, records)
+    sink.write_models(Owner("clients", 3, 1), [summary()])
+
+    assert len(reader.metrics()) == 1
+
+
+def test_erased_recipients_are_gone(store, sample):
+    """Erasure removes exactly the named recipients, twice is no mistake."""
+    sink, reader = store
+    rows, records = sample
+    sink.write_recipients(OWNER, rows, records)
+    some = RecipientRows(
+        clients=rows.clients,
+        client_index=rows.client_index[:2],
+        recipients=rows.recipients[:2],
+    )
+
+    sink.erase_recipients(OWNER, some)
+    sink.erase_recipients(OWNER, some)
+
+    clients, ids = asked(rows)
+    assert reader.records(clients[:3], ids[:3])["layout"].tolist() == [0, 0, 1]
+
+
+def test_no_rows_is_no_mistake(store, sample):
+    """A batch without a change writes nothing and raises nothing."""
+    sink, reader = store
+    rows, records = sample
+    none = RecipientRows(
+        clients=rows.clients, client_index=rows.client_index[:0], recipients=rows.recipients[:0]
+    )
+
+    sink.write_recipients(OWNER, none, records[:0])
+    sink.erase_recipients(OWNER, none)
+    sink.write_models(OWNER, [])
+    sink.write_counts(OWNER, [])
+
+    assert reader.clients() == []
+    assert reader.metrics() == []
+    assert reader.workers() == []
+    assert len(reader.records([], [])) == 0
+
+
+def test_metrics_carry_freshness(store):
+    """Freshness is the reader's now minus the newest event, and unknown numbers stay None."""
+    sink, reader = store
+
+    sink.write_models(OWNER, [summary(drift=0.25, drift_feature="words", events=7)])
+    (row,) = reader.metrics("acme")
+
+    assert row.freshness_s == 2.5
+    assert not row.stale
+    assert row.summary == summary(drift=0.25, drift_feature="words", events=7)
+    assert row.summary.auc is None
+
+
+def test_number_that_became_unknown_is_removed(store):
+    """A drift that is no longer known does not linger as its last value."""
+    sink, reader = store
+
+    sink.write_models(OWNER, [summary(drift=0.25)])
+    sink.write_models(OWNER, [summary()])
+
+    assert reader.metrics("acme")[0].summary.drift is None
+
+
+def test_stale_models_say_so(store):
+    """A model without events for longer than the limit is marked stale, never hidden."""
+    sink, reader = store
+
+    sink.write_models(OWNER, [summary(newest_event_ms=NOW_MS - 8 * 86_400_000)])
+
+    assert reader.metrics("acme")[0].stale
+
+
+def test_clients_by_activity(store):
+    """Clients come newest first and only as many as asked for."""
+    sink, reader = store
+
+    rows = [summary(f"c{i}", as_of_ms=NOW_MS + i) for i in range(5)]
+    sink.write_models(OWNER, rows)
+    sink.write_models(OWNER, [summary("c4", as_of_ms=NOW_MS)])
+
+    assert [row.client_id for row in reader.clients(3)] == ["c4", "c3", "c2"]
+    assert [row.summary.client_id for row in reader.metrics(limit=2)] == ["c4", "c3"]
+
+
+def test_more_models_than_one_chunk(store):
+    """Thousands of models are written and read whole."""
+    sink, reader = store
+    rows = [summary(f"c{i}", m) for i in range(1_200) for m in ("open_propensity", "send_time")]
+
+    sink.write_models(OWNER, rows)
+
+    assert len(reader.metrics(limit=5_000)) == 2_400
+
+
+def test_counts_are_absolute_and_add_up(store):
+    """The same counts twice are no more than once; partitions add up."""
+    sink, reader = store
+    rows = [
+        PartitionCounts(
+            client_id=client, topic="email.sends", partition=p, counts={"applied": 10 + p}
+        )
+        for client in ("acme", None)
+        for p in (0, 1)
+    ]
+
+    sink.write_counts(OWNER, rows)
+    sink.write_counts(OWNER, rows)
+
+    assert reader.counts("acme") == {"email.sends": {"applied": 21}}
+    assert reader.totals() == {"email.sends": {"applied": 21}}
+    assert reader.counts("nobody") == {}
+
+
+def test_freshness_keeps_partitions_apart(store):
+    """One row per source and partition; a later write replaces its own row only."""
+    sink, reader = store
+
+    def row(partition, newest):
+        return SourceFreshness(
+            client_id="acme",
+            source="esp",
+            partition=partition,
+            newest_event_ms=newest,
+            as_of_ms=newest,
+            lag_p99_s=0.5,
+        )
+
+    sink.write_freshness(OWNER, [row(0, 1), row(1, 2)])
+    sink.write_freshness(OWNER, [row(1, 3)])
+
+    assert reader.freshness("acme") == [row(0, 1), row(1, 3)]
+
+
+def test_workers_that_beat_are_alive(store):
+    """A beat is read back with its numbers."""
+    sink, reader = store
+    beat = WorkerBeat(worker="w-1", at_ms=NOW_MS, started_at_ms=NOW_MS - 9, events_per_s=1234.5)
+
+    sink.beat(beat)
+
+    assert reader.workers() == [beat]
+
+
+def test_names_cannot_forge_keys(store):
+    """A client or recipient that could be mistaken for another key is refused."""
+    _, reader = store
+
+    for client in ("a}:recipient", "", "a b", "é", "a:b", "a\n"):
+        with pytest.raises(ConfigurationError, match="cannot be part of a key"):
+            reader.records([client], ["0" * 32])
+    for recipient in ("a@b.com", "0" * 31, "A" * 32, "0" * 32 + "\n"):
+        with pytest.raises(ConfigurationError, match="keyed hash of the address"):
+            reader.records(["acme"], [recipient])
+
+
+def test_values_expire(sample, valkey_url):
+    """Every key written has a time to live, so that nothing grows without bound."""
+    server = redis.Redis.from_url(valkey_url)
+    server.flushall()
+    sink = RedisSink(valkey_url, Retention(recipient_s=100, summary_s=200, counts_s=300))
+    rows, records = sample
+    sink.write_recipients(OWNER, rows, records)
+    sink.write_models(OWNER, [summary(drift=None)])
+    sink.write_counts(
+        OWNER, [PartitionCounts(client_id=None, topic="t", partition=0, counts={"in": 1})]
+    )
+    sink.beat(WorkerBeat(worker="w", at_ms=NOW_MS, started_at_ms=NOW_MS))
+
+    ttls = {key.decode(): server.ttl(key) for key in server.scan_iter(count=5_000)}
+
+    assert len(ttls) > len(rows)
+    assert min(ttls.values()) > 0
+    assert all(ttl <= 100 for key, ttl in ttls.items() if ":recipient:" in key)
+
+
+def test_memory_forgets_after_the_ttl(sample):
+    """The twin in memory keeps the same times to live, by its own clock."""
+    clock = [NOW_MS]
+    store = MemoryStore(Retention(recipient_s=10), now_ms=lambda: clock[0])
+    rows, records = sample
+    store.write_recipients(OWNER, rows, records)
+    clients, ids = asked(rows)
+
+    clock[0] += 9_999
+    assert store.records(clients[:1], ids[:1])["layout"][0] == 1
+    clock[0] += 1
+    assert store.records(clients[:1], ids[:1])["layout"][0] == 0
+
+
+def test_scores_survive_packing(store, sample):
+    """One byte an hour keeps every probability within half a step of the row's largest."""
+    sink, reader = store
+    rows, records = sample
+    truth = np.random.default_rng(1).random((len(rows), 168))
+    records["score_scale"], records["scores"] = encode_scores(truth)
+    sink.write_recipients(OWNER, rows, records)
+    clients, ids = asked(rows)
+    found = decode_scores(reader.records(clients, ids))
+
+    limit = truth.max(axis=1, keepdims=True) / 255 * 0.5001
+    assert (np.abs(found - truth) <= limit).all()
