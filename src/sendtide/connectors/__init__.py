@@ -5,6 +5,9 @@ taken, with its line number and what is wrong with it. Invariant: no raw address
 and no line disappears: every one is a record or a reject. Limit: lines of up to 64 KiB.
 """
 
+from sendtide.connectors.newsletters import Newsletters
 from sendtide.connectors.partitioner import murmur2, partition_of, partitions_of
+from sendtide.connectors.pseudonym import BadAddress, Pseudonyms, normalise_address
 
-__all__ = ["murmur2", "partition_of", "partitions_of"]
+__all__ = ["BadAddress", "Newsletters", "Pseudonyms", "murmur2", "normalise_address"]
+__all__ += ["partition_of", "partitions_of"]

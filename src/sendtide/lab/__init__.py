@@ -6,10 +6,11 @@ give the same bytes. Limit: a record may be made at about a million a second and
 simpler here than in life, so a good result here is necessary, never sufficient.
 """
 
+from sendtide.lab.evaluate import Score, auc, beta_binomial, log_loss, score
 from sendtide.lab.ledger import Ledger
 from sendtide.lab.population import Population
 from sendtide.lab.scenario import SEGMENTS, ZONES, Drift, Scenario
 from sendtide.lab.simulator import Simulator, event_records, live
 
 __all__ = ["SEGMENTS", "ZONES", "Drift", "Ledger", "Population", "Scenario", "Simulator"]
-__all__ += ["event_records", "live"]
+__all__ += ["Score", "auc", "beta_binomial", "event_records", "live", "log_loss", "score"]
