@@ -1,0 +1,256 @@
+"""What a pipeline file may say: every key, its type, its range and its default.
+
+Fields whose name ends in `_ms` are durations; the file leaves that ending off and writes "30s".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic_core import core_schema
+
+from sendtide.events.topics import Topic
+from sendtide.pipeline.duration import format_duration, parse_duration
+
+__all__ = ["Drift", "Freshness", "InputTopic", "Join", "Model", "OpenPropensityModel", "Pipeline"]
+__all__ += ["Publish", "Redis", "RiverModel", "SendTimeModel", "Snapshots", "Topics", "Windows"]
+
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
+_TOPIC_PREFIX: Final = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\z"
+_KEY_PREFIX: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\z"
+_CLASS_PATH: Final = r"^[a-z_][a-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+\z"
+_LETTERS: Final = 'letters, digits, ".", "_", "-", starting with a letter or digit'
+PATTERN_MEANINGS: Final = {
+    _NAME: f"a name: 1 to 64 {_LETTERS}",
+    _TOPIC_PREFIX: f"a prefix: empty, or up to 64 {_LETTERS}",
+    _KEY_PREFIX: f"a prefix: 1 to 32 {_LETTERS}",
+    _CLASS_PATH: 'a class below "river", as "tree.HoeffdingTreeClassifier" is one',
+}
+"""What each pattern means, for people."""
+
+Name = Annotated[str, Field(pattern=_NAME)]
+
+
+@dataclass(frozen=True)
+class Between:
+    """Annotation of a duration field: written as text, kept as milliseconds, in this range."""
+
+    low: str
+    high: str
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def read(self, text: object) -> int:
+        """Milliseconds of `text`.
+
+        Raises:
+            ValueError: not a duration, or out of range.
+        """
+        value = parse_duration(text)
+        if not parse_duration(self.low) <= value <= parse_duration(self.high):
+            msg = f'"{text}" is out of range; allowed: "{self.low}" to "{self.high}"'
+            raise ValueError(msg)
+        return value
+
+
+def key_of(field: str) -> str:
+    """Key in the file of a field of the model."""
+    return field.removesuffix("_ms")
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys refused, types taken as written, never changed later."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=key_of, allow_inf_nan=False
+    )
+
+
+class Topics(Section):
+    """How topics are created; names are fixed but for the prefix."""
+
+    prefix: Annotated[str, Field(pattern=_TOPIC_PREFIX)] = ""
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    replication: Annotated[int, Field(ge=-1, le=16)] = -1
+    retention_ms: Annotated[int, Between("1m", "3650d")] = 7 * 86_400_000
+    dead_letter_retention_ms: Annotated[int, Between("1m", "3650d")] = 30 * 86_400_000
+
+    @model_validator(mode="after")
+    def _replication_is_not_zero(self) -> Self:
+        if self.replication == 0:
+            msg = "replication is 0; allowed: -1 (the broker's default) or 1 to 16"
+            raise ValueError(msg)
+        return self
+
+    def full_name(self, topic: Topic) -> str:
+        """Name of `topic` on the broker."""
+        return self.prefix + topic.name
+
+
+class InputTopic(Section):
+    """How much disorder one input topic may show."""
+
+    allowed_lateness_ms: Annotated[int, Between("0s", "30d")] = 3_600_000
+    max_future_ms: Annotated[int, Between("0s", "1d")] = 300_000
+
+
+class Join(Section):
+    """How a send meets its engagements."""
+
+    horizon_ms: Annotated[int, Between("1s", "30d")] = 3 * 86_400_000
+    dedupe_window: Annotated[int, Field(ge=1_000, le=100_000_000)] = 4_000_000
+
+
+class _AnyModel(Section):
+    name: Name
+    role: Literal["champion", "challenger"] = "champion"
+    clients: Literal["*"] | list[Name] = "*"
+
+
+class SendTimeModel(_AnyModel):
+    """Best hour of the week: opens per send, recipients shrunk to segment, client and all."""
+
+    kind: Literal["send_time"]
+    prior_strength: Annotated[float, Field(gt=0, le=10_000)] = 8.0
+
+
+class OpenPropensityModel(_AnyModel):
+    """Will it be opened: the compiled bank's logistic regression."""
+
+    kind: Literal["open_propensity"]
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
+    l2: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+
+class RiverModel(_AnyModel):
+    """Any River classifier of opens, by its path below `river`."""
+
+    kind: Literal["river"]
+    class_path: Annotated[str, Field(alias="class", pattern=_CLASS_PATH)]
+    params: dict[str, bool | int | float | str] = Field(default_factory=dict)
+
+
+Model: TypeAlias = Annotated[
+    SendTimeModel | OpenPropensityModel | RiverModel, Field(discriminator="kind")
+]
+
+
+Detector: TypeAlias = Literal["psi", "adwin"]
+
+
+class Windows(Section):
+    """Event-time windows of the monitoring; without a hop they tumble."""
+
+    size_ms: Annotated[int, Between("1s", "1d")] = 60_000
+    hop_ms: Annotated[int, Between("1s", "1d")] | None = None
+    allowed_lateness_ms: Annotated[int, Between("0s", "1d")] = 30_000
+
+    @model_validator(mode="after")
+    def _hops_fill_the_window(self) -> Self:
+        if self.hop_ms is not None and self.size_ms % self.hop_ms:
+            size, hop = format_duration(self.size_ms), format_duration(self.hop_ms)
+            msg = f'hop "{hop}" does not divide size "{size}"; allowed: a whole part of the size'
+            raise ValueError(msg)
+        return self
+
+
+class Drift(Section):
+    """When a change of a distribution or of the loss is called drift."""
+
+    detectors: list[Detector] = Field(default_factory=lambda: list[Detector](("psi", "adwin")))
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    psi_floor: Annotated[float, Field(ge=0, le=10)] = 0.1
+    psi_critical: Annotated[float, Field(ge=0, le=10)] = 0.25
+    dwell_windows: Annotated[int, Field(ge=1, le=1_000)] = 3
+    minimum_count: Annotated[int, Field(ge=10, le=10_000_000)] = 200
+    reference_rows: Annotated[int, Field(ge=100, le=100_000_000)] = 10_000
+    adwin_delta: Annotated[float, Field(gt=0, lt=1)] = 0.002
+
+    @model_validator(mode="after")
+    def _critical_is_above_the_floor(self) -> Self:
+        if self.psi_critical < self.psi_floor:
+            msg = (
+                f"psi_critical {self.psi_critical} is below psi_floor {self.psi_floor}; "
+                "allowed: the floor or more"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Freshness(Section):
+    """How old the newest event of a source and client may be."""
+
+    warning_ms: Annotated[int, Between("1s", "30d")] = 5 * 60_000
+    critical_ms: Annotated[int, Between("1s", "30d")] = 60 * 60_000
+
+    @model_validator(mode="after")
+    def _critical_is_later(self) -> Self:
+        if self.critical_ms <= self.warning_ms:
+            critical, warning = format_duration(self.critical_ms), format_duration(self.warning_ms)
+            msg = f'critical "{critical}" is not above warning "{warning}"'
+            raise ValueError(msg)
+        return self
+
+
+class Snapshots(Section):
+    """Where a partition's state is kept for the next start; any fsspec URL."""
+
+    url: Annotated[str, Field(min_length=1)] = ".sendtide/snapshots"
+    interval_ms: Annotated[int, Between("1s", "1d")] = 30_000
+    keep: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class Redis(Section):
+    """How results are kept in Redis."""
+
+    prefix: Annotated[str, Field(pattern=_KEY_PREFIX)] = "sendtide"
+    ttl_ms: Annotated[int, Between("1m", "3650d")] = 35 * 86_400_000
+    flush_interval_ms: Annotated[int, Between("10ms", "1m")] = 200
+
+
+class Publish(Section):
+    """How often running results go out."""
+
+    models_ms: Annotated[int, Between("100ms", "1h")] = 5_000
+    metrics_ms: Annotated[int, Between("100ms", "1h")] = 1_000
+
+
+def _default_models() -> list[Model]:
+    return [
+        SendTimeModel(name="send-time", kind="send_time"),
+        OpenPropensityModel(name="open-propensity", kind="open_propensity"),
+    ]
+
+
+class Pipeline(Section):
+    """One deployment."""
+
+    name: Name = "default"
+    topics: Topics = Topics()
+    sends: InputTopic = InputTopic()
+    engagements: InputTopic = InputTopic.model_validate({"allowed_lateness": "6h"})
+    requests: InputTopic = InputTopic()
+    join: Join = Join()
+    models: Annotated[list[Model], Field(min_length=1, max_length=64)] = Field(
+        default_factory=_default_models
+    )
+    windows: Windows = Windows()
+    drift: Drift = Drift()
+    freshness: Freshness = Freshness()
+    snapshots: Snapshots = Snapshots()
+    redis: Redis = Redis()
+    publish: Publish = Publish()
+
+    @model_validator(mode="after")
+    def _model_names_differ(self) -> Self:
+        names = [model.name for model in self.models]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            msg = f"model names must differ; used twice: {', '.join(repeated)}"
+            raise ValueError(msg)
+        return self
