@@ -24,7 +24,9 @@ __all__ = [
     "DeadLetterHeaders",
     "EngagementEvent",
     "EngagementKind",
+    "ExampleHeader",
     "MetricMessage",
+    "ModelHeader",
     "PredictionMessage",
     "SendEvent",
     "SendRequest",
@@ -218,6 +220,37 @@ class AlertMessage(Struct, kw_only=True, frozen=True):
     since_ms: int
     as_of_ms: int
     description: str
+
+
+class ModelHeader(Struct, kw_only=True, frozen=True):
+    """`ml.models`: meta of the packed columns that are one client's model state.
+
+    `learned`: label rows it has learned. `newest_event_ms`: the newest of these. `columns`: names
+    of the packed columns, which depend on the model's kind.
+    """
+
+    version: Version = VERSION
+    client_id: Name
+    model: Name
+    kind: Name
+    model_version: Annotated[int, Meta(ge=0)]
+    learned: Annotated[int, Meta(ge=0)]
+    newest_event_ms: int
+    columns: list[str]
+
+
+class ExampleHeader(Struct, kw_only=True, frozen=True):
+    """`ml.examples`: meta of the packed columns that are one block of training rows.
+
+    `origin`: the recipients' partition that made it. `clients`, `segments`: what the columns of
+    these names index; `segments` starts with "".
+    """
+
+    version: Version = VERSION
+    kind: Literal["exposure", "label"]
+    origin: Annotated[int, Meta(ge=0)]
+    clients: list[Name]
+    segments: list[str]
 
 
 class DeadLetterHeaders(Struct, kw_only=True, frozen=True):

@@ -74,11 +74,18 @@ def _mistakes(path: Path, text: str, content: Any, error: ValidationError) -> li
     return [message for _, message in sorted(found)]
 
 
+def _child(content: Any, step: str | int) -> Any:
+    """What stands at `step` of a table or list, None if nothing does."""
+    if isinstance(content, dict):
+        return content.get(step)
+    if isinstance(content, list) and isinstance(step, int) and step < len(content):
+        return content[step]
+    return None
+
+
 def _value_at(place: KeyPath, content: Any) -> Any:
     for step in place:
-        if isinstance(content, dict) and step not in content:
-            return None
-        content = content[step]
+        content = _child(content, step)
     return content
 
 
@@ -87,19 +94,16 @@ def _place_in_file(loc: KeyPath, content: Any) -> KeyPath:
     place: list[str | int] = []
     here = content
     for step in loc:
-        if (isinstance(here, list) and isinstance(step, int) and step < len(here)) or (
-            isinstance(here, dict) and step in here
-        ):
-            here = here[step]
+        inside = _child(here, step)
+        if inside is not None:
+            here = inside
         elif step != loc[-1] or not isinstance(here, dict) or _is_union_mark(step):
             continue
         place.append(step)
-    if (
-        len(place) == 2
-        and isinstance(here, dict)
-        and here.get("kind", "river") not in list(_kinds())
-    ):
-        place.append("kind")
+    if len(place) == 2 and isinstance(here, dict):
+        kind = here.get("kind", "river")
+        if kind not in list(_kinds()):
+            place.append("kind")
     return tuple(place)
 
 
@@ -177,8 +181,7 @@ def _what_is_wrong(detail: ErrorDetails, place: KeyPath, content: Any) -> str:
         case "value_error":
             return str(context["error"])
         case "string_pattern_mismatch":
-            allowed = PATTERN_MEANINGS[context["pattern"]]
-            return f"{detail['input']!r} is not {allowed}"
+            return f"{detail['input']!r} is not {PATTERN_MEANINGS[context['pattern']]}"
         case "model_type" | "model_attributes_type":
             return "is not a table; write it as [name] with keys below"
         case _:
