@@ -1,0 +1,203 @@
+"""The served models: recipient records in, output columns out. Arithmetic only.
+
+`send_time`: the best moment inside a window. A window is looked at hour by hour, beginning at its
+first moment; each candidate's score is that of its hour of the week on the recipient's clock.
+`open_propensity`: the probability that a person opens the next message.
+
+A recipient nobody has heard of is answered with tier `unknown`, NaN and `stale`: true. It is never
+answered with a made-up number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.endpoint.tensors import OutputTensor
+from sendtide.endpoint.web import Refusal
+from sendtide.events.hashing import hash_text
+from sendtide.events.messages import MAX_TIME_MS, MAX_WINDOW_MS, MIN_TIME_MS
+from sendtide.events.records import HOURS_PER_WEEK, TIERS, decode_scores
+from sendtide.events.time import ZoneTable, known_zones
+
+__all__ = ["MODELS", "Question", "ServedModel"]
+
+HOUR_MS: Final = 3_600_000
+WEEK_MS: Final = HOURS_PER_WEEK * HOUR_MS
+UNKNOWN: Final = "unknown"
+_ROWS_AT_ONCE: Final = 1_000
+"""Bounds the table of candidates to 1,000 x 337 hours, about 3 MB a column."""
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """n rows asked about.
+
+    records: their records, layout 0 where unknown. zone: hashes of zone names, 0 for UTC.
+    """
+
+    records: NDArray[np.void]
+    window_start_ms: I64
+    window_end_ms: I64
+    zone: NDArray[np.uint64]
+    now_ms: int
+    stale_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """One model of the protocol: its words and its arithmetic."""
+
+    name: str
+    about: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    optional_outputs: frozenset[str]
+    answer: Callable[[Question], list[OutputTensor]]
+
+
+_WHO: Final = {"client_id": "BYTES", "recipient_id": "BYTES"}
+_WINDOW: Final = {"window_start_ms": "INT64", "window_end_ms": "INT64", "timezone": "BYTES"}
+_TRUST: Final = {
+    "tier": "BYTES",
+    "model_version": "INT64",
+    "event_time_ms": "INT64",
+    "age_s": "FP64",
+    "stale": "BOOL",
+}
+
+
+def windows(start: I64 | None, end: I64 | None, n: int, now_ms: int) -> tuple[I64, I64]:
+    """The asked windows, or the week from now.
+
+    Raises:
+        Refusal: 400; only one end given, an empty or too long window, times out of range.
+    """
+    if (start is None) != (end is None):
+        raise Refusal(400, "window_start_ms and window_end_ms are needed together, or neither")
+    if start is None or end is None:
+        return np.full(n, now_ms, np.int64), np.full(n, now_ms + WEEK_MS, np.int64)
+    wrong = (start < MIN_TIME_MS) | (end > MAX_TIME_MS) | (end <= start)
+    wrong |= (end - start) > MAX_WINDOW_MS
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        msg = (
+            f"row {row}: window {int(start[row])} to {int(end[row])} is empty, longer than "
+            f"{MAX_WINDOW_MS} ms, or outside {MIN_TIME_MS} to {MAX_TIME_MS} (milliseconds, UTC)"
+        )
+        raise Refusal(400, msg)
+    return start, end
+
+
+def zone_codes(names: list[str] | None, n: int) -> NDArray[np.uint64]:
+    """Hashes of IANA zone names; UTC where none is given.
+
+    Raises:
+        Refusal: 400; a name that is no zone.
+    """
+    if names is None:
+        return np.zeros(n, np.uint64)
+    codes = {name: hash_text(name) if name else 0 for name in set(names)}
+    known = known_zones()
+    wrong = sorted(name for name, code in codes.items() if code and code not in known)
+    if wrong:
+        raise Refusal(400, f"timezone {wrong[0][:80]!r} is no IANA time zone, e.g. Europe/Paris")
+    return np.array([codes[name] for name in names], np.uint64)
+
+
+def _trust(question: Question) -> list[OutputTensor]:
+    """What every answer says about itself."""
+    records = question.records
+    known = records["layout"] != 0
+    age_s = np.maximum(0.0, (question.now_ms - records["event_time_ms"]) / 1000.0)
+    age_s[~known] = np.nan
+    tiers = [
+        TIERS[tier] if ok else UNKNOWN
+        for tier, ok in zip(records["tier"].tolist(), known.tolist(), strict=True)
+    ]
+    stale = ~known | (age_s > question.stale_after_s)
+    return [
+        OutputTensor("tier", "BYTES", tiers),
+        OutputTensor("model_version", "INT64", records["model_version"].astype(np.int64)),
+        OutputTensor("event_time_ms", "INT64", records["event_time_ms"].astype(np.int64)),
+        OutputTensor("age_s", "FP64", age_s),
+        OutputTensor("stale", "BOOL", stale),
+    ]
+
+
+def _open_propensity(question: Question) -> list[OutputTensor]:
+    probability = question.records["open_probability"].astype(np.float64)
+    probability[question.records["layout"] == 0] = np.nan
+    return [OutputTensor("open_probability", "FP64", probability), *_trust(question)]
+
+
+def _send_time(question: Question) -> list[OutputTensor]:
+    scores = decode_scores(question.records)
+    unknown = question.records["layout"] == 0
+    scores[unknown] = np.nan
+    n = len(scores)
+    at, probability = np.full(n, -1, np.int64), np.full(n, np.nan)
+    zones = ZoneTable()
+    for first in range(0, n, _ROWS_AT_ONCE):
+        some = slice(first, first + _ROWS_AT_ONCE)
+        start, end = question.window_start_ms[some], question.window_end_ms[some]
+        at[some], probability[some] = _best(scores[some], start, end, question.zone[some], zones)
+    at[unknown] = -1
+    return [
+        OutputTensor("send_at_ms", "INT64", at),
+        OutputTensor("open_probability", "FP64", probability),
+        OutputTensor("scores", "FP32", scores),
+        *_trust(question),
+    ]
+
+
+def _best(
+    scores: NDArray[np.float32], start: I64, end: I64, zone: NDArray[np.uint64], zones: ZoneTable
+) -> tuple[I64, F64]:
+    """The first of the best candidates of each row: the window's start, then every full hour."""
+    hours = int((end - start).max()) // HOUR_MS + 2
+    times = start[:, None] // HOUR_MS * HOUR_MS + np.arange(hours) * HOUR_MS
+    times[:, 0] = start
+    local, _ = zones.local_hours(times.ravel(), np.repeat(zone, hours))
+    found = np.take_along_axis(scores, local.reshape(times.shape).astype(np.intp), 1)
+    found = np.where(times < end[:, None], found, np.float32(-1))
+    best = np.argmax(np.nan_to_num(found, nan=0.0), axis=1)[:, None]
+    at: I64 = np.take_along_axis(times, best, 1)[:, 0]
+    probability: F64 = np.take_along_axis(found, best, 1)[:, 0].astype(np.float64)
+    return at, probability
+
+
+MODELS: Final = {
+    model.name: model
+    for model in (
+        ServedModel(
+            name="send_time",
+            about="the moment inside a window at which this recipient is likeliest to open",
+            inputs={**_WHO, **_WINDOW},
+            outputs={
+                "send_at_ms": "INT64",
+                "open_probability": "FP64",
+                "scores": "FP32",
+                **_TRUST,
+            },
+            optional_outputs=frozenset({"scores"}),
+            answer=_send_time,
+        ),
+        ServedModel(
+            name="open_propensity",
+            about="the probability that this recipient opens the next message",
+            inputs=_WHO,
+            outputs={"open_probability": "FP64", **_TRUST},
+            optional_outputs=frozenset(),
+            answer=_open_propensity,
+        ),
+    )
+}
+"""Served models by name. Optional outputs are sent only when asked for by name."""

@@ -1,0 +1,106 @@
+"""Prometheus metrics out of the read model, computed when they are scraped.
+
+Names follow `<namespace>_<noun>_<unit>[_total]`. Series are bounded: topics and counts are fixed
+sets, workers are those alive, and a client is a label only for the `top_clients` written last;
+recipients never are. Counters are the absolute counts of partition state, so they survive
+restarts of every process and do not depend on which process is scraped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from sendtide.events.errors import SendtideError
+from sendtide.sinks.contract import Reader
+from sendtide.sinks.summaries import ModelMetrics, WorkerBeat
+
+__all__ = ["CONTENT_TYPE", "ReadModelCollector", "render"]
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+DEFAULT_TOP_CLIENTS: Final = 50
+
+_MODEL_GAUGES: Final = {
+    "sendtide_model_freshness_seconds": ("Now minus the newest event", "freshness_s"),
+    "sendtide_model_drift_ratio": ("Largest drift over features", "drift"),
+    "sendtide_model_drift_probability": ("Its calibrated p-value", "drift_p_value"),
+    "sendtide_model_log_loss_nats": ("Progressive log loss", "log_loss"),
+    "sendtide_model_auc_ratio": ("Progressive AUC", "auc"),
+    "sendtide_model_brier_ratio": ("Progressive Brier score", "brier"),
+    "sendtide_model_speed_events_per_second": ("Examples a second", "events_per_s"),
+}
+_WORKER_GAUGES: Final = {
+    "sendtide_worker_speed_events_per_second": ("Events a second", "events_per_s"),
+    "sendtide_worker_speed_predictions_per_second": ("Predictions a second", "predictions_per_s"),
+    "sendtide_worker_freshness_p99_seconds": ("Event to prediction, p99", "freshness_p99_s"),
+    "sendtide_worker_partitions_count": ("Partitions owned", "partitions"),
+}
+
+
+class ReadModelCollector:
+    """A `prometheus_client` collector over a `Reader`."""
+
+    def __init__(self, reader: Reader, top_clients: int = DEFAULT_TOP_CLIENTS) -> None:
+        self._reader = reader
+        self._top_clients = top_clients
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is known before the first scrape; asking must not read the store."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All families; `sendtide_store_up_ratio` is 0, and alone, when the store is away."""
+        up = GaugeMetricFamily("sendtide_store_up_ratio", "1 if the read model answers")
+        try:
+            totals = self._reader.totals()
+            workers = self._reader.workers()
+            models = self._reader.metrics(limit=self._top_clients)
+        except SendtideError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield _events(totals)
+        yield from _worker_families(workers)
+        yield from _model_families(models)
+
+
+def _events(totals: dict[str, dict[str, int]]) -> Metric:
+    family = CounterMetricFamily(
+        "sendtide_events", "Events by topic and what became of them", labels=["topic", "bucket"]
+    )
+    for topic, counts in totals.items():
+        for bucket, number in counts.items():
+            family.add_metric([topic, bucket], number)
+    return family
+
+
+def _worker_families(workers: list[WorkerBeat]) -> Iterator[Metric]:
+    for name, (about, field) in _WORKER_GAUGES.items():
+        family = GaugeMetricFamily(name, about, labels=["worker"])
+        for beat in workers:
+            _add(family, [beat.worker], getattr(beat, field))
+        yield family
+
+
+def _model_families(models: list[ModelMetrics]) -> Iterator[Metric]:
+    for name, (about, field) in _MODEL_GAUGES.items():
+        family = GaugeMetricFamily(name, about, labels=["client", "model"])
+        for row in models:
+            own = row.freshness_s if field == "freshness_s" else getattr(row.summary, field)
+            _add(family, [row.summary.client_id, row.summary.model], own)
+        yield family
+
+
+def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
+    if value is not None:
+        family.add_metric(labels, value)
+
+
+def render(*registries: CollectorRegistry | Any) -> bytes:
+    """The text of one scrape over several registries."""
+    return b"".join(generate_latest(registry) for registry in registries)
