@@ -5,9 +5,10 @@ taken, with its line number and what is wrong with it. Invariant: no raw address
 and no line disappears: every one is a record or a reject. Limit: lines of up to 64 KiB.
 """
 
+from sendtide.connectors.files import EventReader, Reading, Reject, RejectFile, Tally
 from sendtide.connectors.newsletters import Newsletters
 from sendtide.connectors.partitioner import murmur2, partition_of, partitions_of
 from sendtide.connectors.pseudonym import BadAddress, Pseudonyms, normalise_address
 
-__all__ = ["BadAddress", "Newsletters", "Pseudonyms", "murmur2", "normalise_address"]
-__all__ += ["partition_of", "partitions_of"]
+__all__ = ["BadAddress", "EventReader", "Newsletters", "Pseudonyms", "Reading", "Reject"]
+__all__ += ["RejectFile", "Tally", "murmur2", "normalise_address", "partition_of", "partitions_of"]

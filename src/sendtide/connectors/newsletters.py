@@ -59,7 +59,7 @@ _SEND, _OPEN, _CLICK, _HEARTBEAT = range(4)
 _OPENING: Final = (2.5 * 3600.0, 1.5)
 _CLICKING: Final = (45.0, 1.0)
 _PUBLIC_KEY: Final = hashlib.sha256(b"sendtide: newsletters are replayed under this key").digest()
-"""Not a secret: the file holds subscriber numbers, not addresses, and replays must be repeatable."""
+"""Not a secret: the file holds subscriber numbers, no addresses, and replays must repeat."""
 
 
 @dataclass(slots=True)

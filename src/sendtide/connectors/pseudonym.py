@@ -1,6 +1,6 @@
 """Addresses to recipient ids: a keyed hash, so that no topic, snapshot or log holds an address.
 
-    client key    = HMAC-SHA-256(secret, "sendtide recipient key\\0" + client_id)
+    client key    = HMAC-SHA-256(secret, "sendtide recipient key" + NUL + client_id)
     recipient id  = first 128 bits of HMAC-SHA-256(client key, normalised address), in hex
 
 One secret, a key per client: the same person has unrelated ids at two clients, and who learns one
@@ -11,11 +11,11 @@ it belongs in a secret store, never beside the data; changing it makes every rec
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ _MIN_KEY_BYTES: Final = 32  # the hash's own strength; shorter can be guessed so
 _MIN_DISTINCT_BYTES: Final = 12  # 32 random bytes have fewer about once in 10^12 draws
 _MAX_CLIENTS_CACHED: Final = 100_000
 _MAX_ADDRESS_BYTES: Final = 320  # RFC 3696: 64 + "@" + 255
+_STANDARD_BASE64: Final = str.maketrans("-_", "+/")
 _HOW: Final = (
     f"make one with `openssl rand -hex 32` and give it in {KEY_VARIABLE} or as a file in "
     f"{KEY_FILE_VARIABLE}"
@@ -45,19 +46,20 @@ class BadAddress(RefusedRecord):
 def normalise_address(address: str) -> str:
     """Return the one spelling of an address under which its owner is known.
 
-    Surrounding space and a `mailto:` go, letters become lower case, the domain becomes its ASCII
-    form (IDNA 2008 with UTS 46 mapping). The local part's case is dropped too: RFC 5321 lets it
-    matter, no large provider lets it. Dots and `+tags` stay, since they matter at most providers.
+    Surrounding space and a `mailto:` go, letters become composed and lower case, the domain
+    becomes its ASCII form (IDNA 2008 with UTS 46 mapping). The local part's case is dropped too:
+    RFC 5321 lets it matter, no large provider does. Dots and `+tags` stay, since they matter at
+    most providers.
 
     Raises:
         BadAddress: no local part, no domain, inner space or control characters, or too long.
     """
-    text = re.sub(r"^mailto:", "", address.strip(), flags=re.IGNORECASE).strip().casefold()
+    text = re.sub(r"^(?:mailto:\s*)+", "", address.strip(), flags=re.IGNORECASE)
     local, at, domain = text.rpartition("@")
     if not at or not local or not domain:
         msg = f"text of {len(address)} characters is not an address; expected name@domain"
         raise BadAddress(msg)
-    if re.search(r"[\s\x00-\x1f\x7f<>,;]", text):
+    if re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff<>,;]", text):
         msg = "address holds a space, control character, bracket or separator; give one address"
         raise BadAddress(msg)
     try:
@@ -65,7 +67,7 @@ def normalise_address(address: str) -> str:
     except idna.IDNAError as error:
         msg = "the address's domain is not a valid internet name (IDNA 2008)"
         raise BadAddress(msg) from error
-    normal = f"{local}@{domain}"
+    normal = f"{unicodedata.normalize('NFC', local).lower()}@{domain}"
     if len(normal.encode()) > _MAX_ADDRESS_BYTES:
         msg = f"address of {len(normal.encode())} bytes; at most {_MAX_ADDRESS_BYTES} are allowed"
         raise BadAddress(msg)
@@ -112,13 +114,11 @@ class Pseudonyms:
         if re.fullmatch(r"(?:[0-9a-fA-F]{2})*", stripped):
             return cls(bytes.fromhex(stripped))
         try:
-            return cls(base64.b64decode(stripped, altchars=b"-_", validate=True))
-        except binascii.Error:
-            try:
-                return cls(base64.b64decode(stripped, validate=True))
-            except binascii.Error as error:
-                msg = f"pseudonym key is neither hex nor base64: {_HOW}"
-                raise ConfigurationError(msg) from error
+            secret = base64.b64decode(stripped.translate(_STANDARD_BASE64), validate=True)
+        except ValueError as error:
+            msg = f"pseudonym key is neither hex nor base64: {_HOW}"
+            raise ConfigurationError(msg) from error
+        return cls(secret)
 
     @classmethod
     def from_file(cls, path: Path) -> Pseudonyms:
@@ -160,7 +160,7 @@ class Pseudonyms:
         return self.of_name(client_id, normalise_address(address))
 
     def of_name(self, client_id: str, name: str) -> str:
-        """Return the recipient id of any stable name, such as a subscriber number, taken as it is."""
+        """Return the recipient id of any stable name, such as a subscriber number, unaltered."""
         key = self._clients.get(client_id)
         if key is None:
             text = b"sendtide recipient key\0" + client_id.encode()

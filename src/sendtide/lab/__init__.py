@@ -11,6 +11,8 @@ from sendtide.lab.ledger import Ledger
 from sendtide.lab.population import Population
 from sendtide.lab.scenario import SEGMENTS, ZONES, Drift, Scenario
 from sendtide.lab.simulator import Simulator, event_records, live
+from sendtide.lab.spoiler import POISONS, Spoiler
 
-__all__ = ["SEGMENTS", "ZONES", "Drift", "Ledger", "Population", "Scenario", "Simulator"]
-__all__ += ["Score", "auc", "beta_binomial", "event_records", "live", "log_loss", "score"]
+__all__ = ["POISONS", "SEGMENTS", "ZONES", "Drift", "Ledger", "Population", "Scenario", "Score"]
+__all__ += ["Simulator", "Spoiler", "auc", "beta_binomial", "event_records", "live", "log_loss"]
+__all__ += ["score"]

@@ -1,4 +1,7 @@
-"""Local hours of the week for many events in a few time zones."""
+"""Local hours of the week for many events in a few time zones.
+
+Apart from `events.time` on purpose: the simulated truth must not share a mistake with the system.
+"""
 
 from __future__ import annotations
 

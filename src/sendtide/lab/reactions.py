@@ -13,7 +13,7 @@ from sendtide.events.wire import ABSENT
 from sendtide.lab.population import Population
 from sendtide.lab.scenario import Scenario
 
-__all__ = ["Engagements", "Reactions"]
+__all__ = ["Engagements", "Queue", "Reactions"]
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 
 _KIND: Final = {name: code for code, name in enumerate(ENGAGEMENT_KINDS)}
 _MAX_DELAY_S: Final = 7 * 86_400.0 - 60.0
+_NEAR_MS: Final = 60_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class Engagements:
 
 
 class Reactions:
-    """Draws engagements; delays are lognormal, divided by the scenario's reaction speed.
+    """Draws engagements; delays are lognormal, divided by the reaction speed.
 
     Human opens: median 1 h, sigma 1.6, cut at just below a week. Machine opens: 1 to 9 s.
     Clicks follow a human open by a median of 40 s; conversions follow clicks.
@@ -69,7 +70,13 @@ class Reactions:
         self._population = population
 
     def draw(
-        self, rng: np.random.Generator, send: I64, recipient: I64, sent_at_ms: I64, p_open: F64
+        self,
+        rng: np.random.Generator,
+        send: I64,
+        recipient: I64,
+        sent_at_ms: I64,
+        p_open: F64,
+        speed: float = 1.0,
     ) -> Engagements:
         """Return everything that will happen to these sends, in no particular order."""
         n, scenario = len(send), self._scenario
@@ -87,7 +94,7 @@ class Reactions:
         marked = np.where(rng.random(n) < scenario.machine_marked_share, 1, ABSENT)
         revenue = np.round(100 * self._lognormal(rng, n, 45.0, 0.7)).astype(np.int64)
         unknown, absent = np.where(rng.random(n) < 0.5, 0, ABSENT), np.full(n, ABSENT)
-        rows = [
+        happenings = [
             ("bounce", bounced, arrival_s, absent, absent),
             ("delivered", ~bounced, arrival_s, absent, absent),
             ("open", machine, arrival_s + 1 + 8 * rng.random(n), marked, absent),
@@ -98,16 +105,17 @@ class Reactions:
             ("complaint", complained, open_s + 5, absent, absent),
         ]
         parts = []
-        for kind, mask, delay_s, flag, amount in rows:
-            delay_ms = np.maximum(delay_s[mask] * (1000 / scenario.reaction_speed), 1)
+        for kind, mask, delay_s, flag, amount in happenings:
+            rows = np.flatnonzero(mask)
+            delay_ms = np.maximum(delay_s[rows] * (1000 / speed), 1).astype(np.int64)
             parts.append(
                 Engagements(
-                    time_ms=sent_at_ms[mask] + delay_ms.astype(np.int64),
-                    send=send[mask],
-                    recipient=recipient[mask],
-                    kind=np.full(int(mask.sum()), _KIND[kind]),
-                    machine=flag[mask],
-                    revenue=amount[mask],
+                    time_ms=sent_at_ms[rows] + delay_ms,
+                    send=send[rows],
+                    recipient=recipient[rows],
+                    kind=np.full(len(rows), _KIND[kind]),
+                    machine=flag[rows],
+                    revenue=amount[rows],
                 )
             )
         return Engagements.concatenate(parts)
@@ -115,3 +123,35 @@ class Reactions:
     @staticmethod
     def _lognormal(rng: np.random.Generator, n: int, median: float, sigma: float) -> F64:
         return median * np.exp(sigma * rng.standard_normal(n))
+
+
+class Queue:
+    """Engagements waiting for their time.
+
+    Those of the next minute are kept apart from the rest, so that a live tick of 0.1 s does not
+    look through a week of them. Limit: 48 bytes for each one waiting.
+    """
+
+    def __init__(self) -> None:
+        self._near = Engagements.none()
+        self._far: list[Engagements] = []
+        self._near_end_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._near) + sum(map(len, self._far))
+
+    def put(self, fresh: Engagements) -> None:
+        """Let these wait too."""
+        near = fresh.time_ms < self._near_end_ms
+        self._near = Engagements.concatenate([self._near, fresh.select(near)])
+        self._far.append(fresh.select(~near))
+
+    def take(self, end_ms: int) -> Engagements:
+        """Take out everything before `end_ms`, in order of time."""
+        if end_ms > self._near_end_ms and self._far:
+            self._near_end_ms = end_ms + _NEAR_MS
+            self._far, far = [], Engagements.concatenate(self._far)
+            self.put(far)
+        now = self._near.time_ms < end_ms
+        due, self._near = self._near.select(now), self._near.select(~now)
+        return due.select(np.argsort(due.time_ms, kind="stable"))

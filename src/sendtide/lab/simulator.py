@@ -22,7 +22,7 @@ from sendtide.events.wire import text as spelled
 from sendtide.lab.clock import HOUR_MS, LocalClock
 from sendtide.lab.ledger import Ledger
 from sendtide.lab.population import Population, mixed
-from sendtide.lab.reactions import Engagements, Reactions
+from sendtide.lab.reactions import Engagements, Queue, Reactions
 from sendtide.lab.scenario import SEGMENTS, ZONES, Scenario
 
 __all__ = ["Simulator", "event_records", "live"]
@@ -38,7 +38,10 @@ _START_MS: Final = 1_767_571_200_000  # 2026-01-05T00:00Z, a Monday: where count
 
 
 class Simulator:
-    """Steps through event time; `ledger`, if given, is told of every record made."""
+    """Steps through event time; `ledger`, if given, is told of every record made.
+
+    `reaction_speed` may be changed between steps: a real-time history, then a quick demo.
+    """
 
     def __init__(self, scenario: Scenario, ledger: Ledger | None = None) -> None:
         self.scenario = scenario
@@ -47,7 +50,8 @@ class Simulator:
         self._rng = np.random.default_rng([scenario.seed, 2])
         self._clock = LocalClock(ZONES)
         self._reactions = Reactions(scenario, self.population)
-        self._waiting = Engagements.none()
+        self._waiting = Queue()
+        self.reaction_speed = scenario.reaction_speed
         self._ordinal = 0
         self._clients = [f"client-{i:05d}" for i in range(scenario.clients)]
         self._writers = _writers(scenario.source, self._clients)
@@ -72,8 +76,10 @@ class Simulator:
         content, log_odds, campaign = self._content(recipient, sent_at_ms)
         hours = self._clock.hour_of_week(self.population.zone[recipient], sent_at_ms)
         p_open = self.population.open_probability(recipient, hours, log_odds)
-        reactions = self._reactions.draw(rng, send, recipient, sent_at_ms, p_open)
-        due = self._due(reactions, end_ms)
+        self._waiting.put(
+            self._reactions.draw(rng, send, recipient, sent_at_ms, p_open, self.reaction_speed)
+        )
+        due = self._waiting.take(end_ms)
         asks = np.flatnonzero(rng.random(sends) < self.scenario.request_share)
         parts = [
             self._send_rows(send, recipient, sent_at_ms, campaign, content),
@@ -150,13 +156,6 @@ class Simulator:
             measures[i] = np.clip((measures[i] * grown).astype(np.int64), 0, limit)
         log_odds = log_odds - 0.01 * (measures[0] - 55) - 0.0005 * (measures[1] - 450)
         return measures, log_odds, campaign
-
-    def _due(self, fresh: Engagements, end_ms: int) -> Engagements:
-        waiting = Engagements.concatenate([self._waiting, fresh])
-        now = waiting.time_ms < end_ms
-        self._waiting = waiting.select(~now)
-        due = waiting.select(now)
-        return due.select(np.argsort(due.time_ms, kind="stable"))
 
     def _common(self, recipient: I64) -> tuple[I64, U64, U64]:
         high, low = self.population.identifier

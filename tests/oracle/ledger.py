@@ -1,0 +1,234 @@
+"""An independent recount of produced records: plain Python, one thread, no code of the package.
+
+It says what an exact system must have counted. The rules, as documented:
+
+- a record that breaks a rule of its message is a dead letter
+- a null value on `email.sends` under a good key asks to forget the recipient; it is applied, and
+  that recipient's later records are `erased`
+- the same (source, id) again on the same topic is a duplicate
+- late, only if `lateness_ms` and `partition` are given: event time below the largest taken so far
+  in its topic partition less the allowance
+- everything else is applied
+
+Records are taken in the order in which they were produced. Between topics that order means nothing
+to the system, so a stream with erasures has one right answer only if it is erased at its end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from zoneinfo import available_timezones
+
+SENDS, ENGAGEMENTS, REQUESTS = "email.sends", "email.engagements", "email.requests"
+KINDS = {"delivered", "open", "click", "bounce", "unsubscribe", "complaint", "conversion"}
+DAY_MS = 86_400_000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RECIPIENT = re.compile(r"[0-9a-f]{32}")
+VERSION = re.compile(r"1\.[0-9]{1,4}")
+ZONE = available_timezones()
+CONTENT = {
+    "subject_length": 1_000,
+    "words": 65_535,
+    "links": 10_000,
+    "clickable_images": 10_000,
+    "unclickable_images": 10_000,
+}
+
+Record = tuple[str, bytes | None, bytes | None, int]
+Who = tuple[str, str]
+
+
+def is_name(value: object) -> bool:
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def is_identifier(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= 128
+
+
+def is_time(value: object) -> bool:
+    return type(value) is int and 946_684_800_000 <= value <= 4_102_444_800_000
+
+
+def optional(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or check(value)
+
+
+def at_most(limit: int) -> Callable[[object], bool]:
+    return lambda value: type(value) is int and 0 <= value <= limit
+
+
+COMMON = {
+    "source": is_name,
+    "id": is_identifier,
+    "client_id": is_name,
+    "recipient_id": lambda v: isinstance(v, str) and RECIPIENT.fullmatch(v) is not None,
+    "event_time_ms": is_time,
+}
+NEEDED = {
+    SENDS: COMMON,
+    ENGAGEMENTS: {
+        **COMMON,
+        "message_id": is_identifier,
+        "kind": lambda v: isinstance(v, str) and v in KINDS,
+    },
+    REQUESTS: {**COMMON, "window_start_ms": is_time, "window_end_ms": is_time},
+}
+PLACE = {
+    "segment": optional(is_name),
+    "timezone": optional(lambda value: isinstance(value, str) and value in ZONE),
+}
+ALLOWED = {
+    SENDS: {
+        **PLACE,
+        "campaign_id": optional(is_name),
+        **{name: optional(at_most(limit)) for name, limit in CONTENT.items()},
+    },
+    ENGAGEMENTS: {
+        "machine": optional(lambda v: type(v) is bool),
+        "revenue": optional(lambda v: type(v) in (int, float) and 0 <= v <= 10_000_000),
+    },
+    REQUESTS: PLACE,
+}
+
+
+def refuse_constant(text: str) -> None:
+    raise ValueError(text)
+
+
+def good_body(topic: str, value: bytes) -> dict | None:
+    """The event's object, or None if the value breaks a rule."""
+    if len(value) > 65_536:
+        return None
+    try:
+        body = json.loads(value.decode(), parse_constant=refuse_constant)
+    except ValueError:
+        return None
+    if not isinstance(body, dict):
+        return None
+    version = body.get("version", "1.0")
+    if not (isinstance(version, str) and VERSION.fullmatch(version)):
+        return None
+    if not all(name in body and check(body[name]) for name, check in NEEDED[topic].items()):
+        return None
+    if not all(check(body[name]) for name, check in ALLOWED[topic].items() if name in body):
+        return None
+    if topic == REQUESTS and not 0 < body["window_end_ms"] - body["window_start_ms"] <= 14 * DAY_MS:
+        return None
+    return body
+
+
+@dataclass
+class Recount:
+    """What was found. buckets: per topic. recipients, clients: applied events per kind.
+
+    opened, clicked: identities (source, id) of sends with a human open or a click within the
+    horizon; sent: identity to (client, recipient) and time of every applied send.
+    """
+
+    buckets: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
+    recipients: dict[Who, Counter] = field(default_factory=lambda: defaultdict(Counter))
+    clients: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
+    sent: dict[tuple[str, str], tuple[Who, int]] = field(default_factory=dict)
+    opened: set[tuple[str, str]] = field(default_factory=set)
+    clicked: set[tuple[str, str]] = field(default_factory=set)
+
+    def total(self) -> Counter:
+        """Buckets over all topics; with `in`, the number of records."""
+        total = sum(self.buckets.values(), Counter())
+        total["in"] = total.total()
+        return total
+
+    def opens_of(self) -> Counter:
+        """Sends opened by a person within the horizon, per (client, recipient)."""
+        return Counter(self.sent[identity][0] for identity in self.opened)
+
+
+class _Counting:
+    def __init__(self, skew_ms, lateness_ms, partition):
+        self.result = Recount()
+        self.skew_ms, self.lateness_ms, self.partition = skew_ms, lateness_ms or {}, partition
+        self.seen, self.forgotten, self.newest, self.engaged = set(), set(), {}, []
+
+    def bucket(self, topic, key, value, timestamp_ms):
+        if value is None:
+            return self.forget(topic, key)
+        body = good_body(topic, value)
+        if body is None:
+            return "dead_letter"
+        who = (body["client_id"], body["recipient_id"])
+        if key != f"{who[0]}:{who[1]}".encode():
+            return "dead_letter"
+        if body["event_time_ms"] > timestamp_ms + self.skew_ms:
+            return "dead_letter"
+        if who in self.forgotten:
+            return "erased"
+        identity = (topic, body["source"], body["id"])
+        if identity in self.seen:
+            return "duplicate"
+        self.seen.add(identity)
+        if self.is_late(topic, key, body["event_time_ms"]):
+            return "late"
+        self.apply(topic, who, body)
+        return "applied"
+
+    def forget(self, topic, key):
+        client, _, recipient = (key or b"").decode(errors="replace").partition(":")
+        if topic != SENDS or not NAME.fullmatch(client) or not RECIPIENT.fullmatch(recipient):
+            return "dead_letter"
+        self.forgotten.add((client, recipient))
+        return "applied"
+
+    def is_late(self, topic, key, time_ms):
+        if topic not in self.lateness_ms:
+            return False
+        where = (topic, self.partition(key))
+        newest = self.newest.get(where, time_ms)
+        if time_ms < newest - self.lateness_ms[topic]:
+            return True
+        self.newest[where] = max(newest, time_ms)
+        return False
+
+    def apply(self, topic, who, body):
+        kind = {SENDS: "send", REQUESTS: "request"}.get(topic) or body["kind"]
+        self.result.recipients[who][kind] += 1
+        self.result.clients[who[0]][kind] += 1
+        if topic == SENDS:
+            self.result.sent[body["source"], body["id"]] = (who, body["event_time_ms"])
+        elif topic == ENGAGEMENTS:
+            self.engaged.append((who, body))
+
+    def join(self, horizon_ms):
+        for who, body in self.engaged:
+            identity = (body["source"], body["message_id"])
+            owner, sent_ms = self.result.sent.get(identity, (None, 0))
+            if owner != who or not 0 <= body["event_time_ms"] - sent_ms <= horizon_ms:
+                continue
+            if body["kind"] == "open" and body.get("machine") is not True:
+                self.result.opened.add(identity)
+            elif body["kind"] == "click":
+                self.result.clicked.add(identity)
+
+
+def recount(
+    records: Iterable[Record],
+    *,
+    skew_ms: int = 300_000,
+    horizon_ms: int = 7 * DAY_MS,
+    lateness_ms: dict[str, int] | None = None,
+    partition: Callable[[bytes], int] | None = None,
+) -> Recount:
+    """Recount produced (topic, key, value, timestamp_ms).
+
+    skew_ms: how far a time may lie ahead of the record's timestamp. lateness_ms: per topic.
+    """
+    counting = _Counting(skew_ms, lateness_ms, partition)
+    for topic, key, value, timestamp_ms in records:
+        bucket = counting.bucket(topic, key, value, timestamp_ms)
+        counting.result.buckets[topic][bucket] += 1
+    counting.join(horizon_ms)
+    return counting.result
