@@ -43,7 +43,7 @@ MIN_TIME_MS: Final = 946_684_800_000
 MAX_TIME_MS: Final = 4_102_444_800_000
 """2100-01-01T00:00:00Z; later event times are mistakes (microseconds for milliseconds)."""
 MAX_WINDOW_MS: Final = 14 * 24 * 3_600_000
-"""The longest window a request may ask about: scores repeat weekly, and an answer lists its slots."""
+"""The longest window a request may ask about; scores repeat weekly, an answer lists its slots."""
 
 CONTENT_LIMITS: Final[dict[str, int]] = {
     "subject_length": 1_000,

@@ -1,58 +1,51 @@
-"""The fast reader: from bytes to columns in one compiled loop, accepting only what is sure.
+"""The fast reader: from bytes to columns in compiled loops, accepting only what is sure.
 
 A row it accepts has passed every check of `gate.authority`: types, ranges, version, known zone,
 key, and time against the record's own timestamp. Every other row keeps status UNSURE and goes to
-the authority. Fields are found by `gate.scan`; columns are written straight where they belong.
+the authority. It works block by block: `gate.scan` finds the fields of a block's records, then
+`gate.fields` turns one field after the other into its column while the bytes are in the cache.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
+from sendtide.events.hashing import find_slot
 from sendtide.events.messages import (
     CONTENT_FIELDS,
     CONTENT_LIMITS,
     ENGAGEMENT_KINDS,
-    MAX_RECORD_BYTES,
     MAX_WINDOW_MS,
     EngagementEvent,
     SendEvent,
     SendRequest,
 )
 from sendtide.gate.fields import (
-    CLIENT,
-    SEGMENT,
-    SOURCE,
-    ZONE_NAME,
-    hash_field,
-    is_absent,
-    is_identifier,
-    is_name,
-    is_version_1,
-    note_name,
-    optional_name,
-    optional_zone,
-    time_ms,
+    read_choices,
+    read_decimals,
+    read_flags,
+    read_identifiers,
+    read_integers,
+    read_names,
+    read_recipients,
+    read_times,
+    read_versions,
+    read_zones,
 )
-from sendtide.gate.scan import (
-    DECIMAL,
-    FALSE,
-    HEX,
-    INTEGER,
-    STRING,
-    TRUE,
-    parse_decimal,
-    parse_integer,
-    scan_object,
-)
+from sendtide.gate.scan import BLOCK, scan_block
 
-__all__ = ["READ", "UNSURE", "read_engagements", "read_requests", "read_sends"]
+__all__ = ["CLIENT", "READ", "SEGMENT", "SOURCE", "UNSURE", "ZONE_NAME"]
+__all__ += ["Chunk", "Common", "Spellings", "read_engagements", "read_requests", "read_sends"]
 
 UNSURE: Final = 0
 READ: Final = 1
+
+SOURCE, CLIENT, SEGMENT, ZONE_NAME = 0, 1, 2, 3
+"""Kinds of names, in the order of `Spellings.known`."""
 
 _COMMON: Final = ("version", "source", "id", "client_id", "recipient_id", "event_time_ms")
 _SENDS: Final = SendEvent.__struct_fields__
@@ -73,9 +66,9 @@ _KIND: Final = _ENGAGEMENTS.index("kind")
 _MACHINE: Final = _ENGAGEMENTS.index("machine")
 _REVENUE: Final = _ENGAGEMENTS.index("revenue")
 _MAX_REVENUE: Final = 10_000_000.0
-_KINDS: Final = np.zeros((len(ENGAGEMENT_KINDS), 16), np.uint8)
-for _row, _kind in zip(_KINDS, ENGAGEMENT_KINDS, strict=True):
-    _row[: len(_kind)] = list(_kind.encode())
+_KIND_WORDS: Final = np.array(
+    [list(kind.encode().ljust(16)) for kind in ENGAGEMENT_KINDS], np.uint8
+)
 _KIND_LENGTHS: Final = np.array([len(kind) for kind in ENGAGEMENT_KINDS], np.int64)
 
 _WINDOW_START: Final = _REQUESTS.index("window_start_ms")
@@ -84,156 +77,142 @@ _REQUEST_ZONE: Final = _REQUESTS.index("timezone")
 _REQUEST_SEGMENT: Final = _REQUESTS.index("segment")
 
 
-@njit(cache=True)
-def _key_matches(chunk: Any, row: int, fields: Any) -> bool:
-    """Whether the record's key is the body's `client_id:recipient_id`."""
-    start, end = chunk.key_starts[row], chunk.key_starts[row + 1]
-    client, client_end = fields.spans[_CLIENT]
-    recipient = fields.spans[_RECIPIENT, 0]
-    size = client_end - client
-    if end - start != size + 33 or chunk.keys[start + size] != 0x3A:
-        return False
-    for i in range(size):
-        if chunk.keys[start + i] != chunk.data[client + i]:
-            return False
-    for i in range(32):  # noqa: SIM110 - a compiled loop, not a generator
-        if chunk.keys[start + size + 1 + i] != chunk.data[recipient + i]:
-            return False
-    return True
+class Chunk(NamedTuple):
+    """n records as they came, end to end.
+
+    data, keys: (bytes,) uint8, closed by `scan.SENTINEL`. starts, key_starts: (n + 1,).
+    timestamps_ms: (n,).
+    """
+
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    keys: NDArray[np.uint8]
+    key_starts: NDArray[np.int64]
+    timestamps_ms: NDArray[np.int64]
+    max_future_ms: int
+
+
+class Common(NamedTuple):
+    """Columns all inputs share, and what became of each row (UNSURE or READ)."""
+
+    status: NDArray[np.uint8]
+    event_time_ms: NDArray[np.int64]
+    identity: NDArray[np.uint64]
+    source: NDArray[np.uint64]
+    client: NDArray[np.uint64]
+    recipient: NDArray[np.uint64]
+
+
+class Spellings(NamedTuple):
+    """Names met before, by hash, and the places of those met for the first time.
+
+    known: (4, slots) open-addressed hashes. zones: (slots,) hashes of all IANA zones.
+    fresh: (room, 4) rows of (kind, hash as int64, first byte, end). counts: (1,) rows in `fresh`.
+    """
+
+    known: NDArray[np.uint64]
+    zones: NDArray[np.uint64]
+    fresh: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 @njit(cache=True)
-def _half(data: Any, start: int) -> Any:
-    """The 16 lower-case hex digits at `start` as a big-endian number."""
-    value = np.uint64(0)
-    for i in range(start, start + 16):
-        digit = np.uint64(data[i])
-        digit = digit - np.uint64(0x30) if digit < 0x60 else digit - np.uint64(0x57)
-        value = (value << np.uint64(4)) | digit
-    return value
-
-
-@njit(cache=True)
-def _read_common(chunk: Any, row: int, fields: Any, columns: Any) -> bool:
-    """Scan a record and fill the columns all inputs share; False if not sure."""
-    data, start, end = chunk.data, chunk.starts[row], chunk.starts[row + 1]
-    if end - start > MAX_RECORD_BYTES or not scan_object(data, start, end, fields):
-        return False
-    if not (is_version_1(data, fields, _VERSION) and is_identifier(fields, _ID)):
-        return False
-    if not (is_name(data, fields, _SOURCE) and is_name(data, fields, _CLIENT)):
-        return False
-    recipient, recipient_end = fields.spans[_RECIPIENT]
-    if fields.tags[_RECIPIENT] != STRING or recipient_end - recipient != 32:
-        return False
-    if fields.flags[_RECIPIENT] & HEX == 0 or not _key_matches(chunk, row, fields):
-        return False
-    happened_ms = time_ms(data, fields, _TIME)
-    if happened_ms < 0 or happened_ms > chunk.timestamps_ms[row] + chunk.max_future_ms:
-        return False
-    source = hash_field(data, fields, _SOURCE, np.uint64(0))
-    columns.event_time_ms[row] = happened_ms
-    columns.source[row] = source
-    columns.identity[row] = hash_field(data, fields, _ID, source)
-    columns.client[row] = hash_field(data, fields, _CLIENT, np.uint64(0))
-    columns.recipient[row, 0] = _half(data, recipient)
-    columns.recipient[row, 1] = _half(data, recipient + 16)
-    return True
-
-
-@njit(cache=True)
-def _accept(row: int, fields: Any, columns: Any, names: Any) -> None:
-    spans = fields.spans
-    note_name(names, SOURCE, columns.source[row], spans[_SOURCE, 0], spans[_SOURCE, 1])
-    note_name(names, CLIENT, columns.client[row], spans[_CLIENT, 0], spans[_CLIENT, 1])
-    columns.status[row] = READ
-
-
-@njit(cache=True)
-def _note_place(
-    fields: Any, names: Any, segment: Any, zone: Any, segment_field: int, zone_field: int
-) -> None:
-    spans = fields.spans
-    if segment != np.uint64(0):
-        note_name(names, SEGMENT, segment, spans[segment_field, 0], spans[segment_field, 1])
-    if zone != np.uint64(0):
-        note_name(names, ZONE_NAME, zone, spans[zone_field, 0], spans[zone_field, 1])
-
-
-@njit(cache=True)
-def _read_content(data: Any, fields: Any, content: Any) -> bool:
-    for i in range(len(_LIMITS)):
-        which = _CONTENT + i
-        if is_absent(fields, which):
-            content[i] = np.nan
+def _check_keys(chunk: Any, found: Any, first: int, count: int) -> None:
+    """A record's key must be the body's `client_id:recipient_id`."""
+    data, _, keys, starts, _, _ = chunk
+    spans, _, _, sure = found
+    for row in range(count):
+        if sure[row] == 0:
             continue
-        if fields.tags[which] != INTEGER:
-            return False
-        value = parse_integer(data, fields.spans[which, 0], fields.spans[which, 1])
-        if not 0 <= value <= _LIMITS[i]:
-            return False
-        content[i] = value
-    return True
+        start, end = starts[first + row], starts[first + row + 1]
+        client, recipient = spans[row, _CLIENT, 0], spans[row, _RECIPIENT, 0]
+        size = spans[row, _CLIENT, 1] - client
+        same = end - start == size + 33 and keys[start + size] == 0x3A
+        for i in range(size if same else 0):
+            same = same and keys[start + i] == data[client + i]
+        for i in range(32 if same else 0):
+            same = same and keys[start + size + 1 + i] == data[recipient + i]
+        if not same:
+            sure[row] = 0
+
+
+@njit(cache=True)
+def _read_common(chunk: Any, fields: Any, found: Any, columns: Any, first: int, last: int) -> None:
+    """Scan the records `first` to `last` and fill the columns all inputs share."""
+    data, starts, timestamps_ms = chunk.data, chunk.starts, chunk.timestamps_ms
+    sources, times = columns.source[first:last], columns.event_time_ms[first:last]
+    scan_block(data, starts[first : last + 1], fields, found)
+    read_versions(data, found, _VERSION, last - first)
+    read_names(data, found, _SOURCE, False, sources)
+    read_names(data, found, _CLIENT, False, columns.client[first:last])
+    read_identifiers(data, found, _ID, sources, columns.identity[first:last])
+    read_recipients(data, found, _RECIPIENT, columns.recipient[first:last])
+    read_times(data, found, _TIME, times)
+    _check_keys(chunk, found, first, last - first)
+    sure = found.sure
+    for row in range(last - first):
+        if times[row] > timestamps_ms[first + row] + chunk.max_future_ms:
+            sure[row] = 0
+
+
+@njit(cache=True)
+def _note(found: Any, names: Any, kind: int, which: int, codes: Any) -> None:
+    """Remember where names of the rows taken are spelled, if they are new."""
+    known, fresh, counts = names.known[kind], names.fresh, names.counts
+    spans, sure = found.spans, found.sure
+    for row in range(len(codes)):
+        code = codes[row]
+        if sure[row] == 0 or code == np.uint64(0):
+            continue
+        slot = find_slot(known, code)
+        if known[slot] == np.uint64(0):
+            known[slot] = code
+            place = counts[0]
+            fresh[place, 0], fresh[place, 1] = kind, np.int64(code)
+            fresh[place, 2], fresh[place, 3] = spans[row, which, 0], spans[row, which, 1]
+            counts[0] = place + 1
+
+
+@njit(cache=True)
+def _accept(found: Any, names: Any, columns: Any, first: int, last: int) -> None:
+    """Mark the rows still sure as read, and learn their names."""
+    columns.status[first:last] = found.sure[: last - first]
+    _note(found, names, SOURCE, _SOURCE, columns.source[first:last])
+    _note(found, names, CLIENT, _CLIENT, columns.client[first:last])
 
 
 @njit(cache=True)
 def read_sends(
-    chunk: Any, fields: Any, columns: Any, names: Any, zones: Any, segments: Any, content: Any
+    chunk: Any,
+    fields: Any,
+    found: Any,
+    columns: Any,
+    names: Any,
+    zones: Any,
+    segments: Any,
+    content: Any,
 ) -> None:
     """Fill the rows of `email.sends` that are sure."""
-    for row in range(len(columns.status)):
-        if not _read_common(chunk, row, fields, columns):
-            continue
-        sure, segment = optional_name(chunk.data, fields, _SEND_SEGMENT)
-        known, zone = optional_zone(chunk.data, fields, _SEND_ZONE, names.zones)
-        campaign = is_absent(fields, _CAMPAIGN) or is_name(chunk.data, fields, _CAMPAIGN)
-        if sure and known and campaign and _read_content(chunk.data, fields, content[row]):
-            segments[row], zones[row] = segment, zone
-            _note_place(fields, names, segment, zone, _SEND_SEGMENT, _SEND_ZONE)
-            _accept(row, fields, columns, names)
-
-
-@njit(cache=True)
-def _which_kind(data: Any, fields: Any) -> int:
-    start, end = fields.spans[_KIND]
-    if fields.tags[_KIND] != STRING:
-        return -1
-    for which in range(len(_KINDS)):
-        if _KIND_LENGTHS[which] != end - start:
-            continue
-        same = True
-        for i in range(end - start):
-            same &= data[start + i] == _KINDS[which, i]
-        if same:
-            return which
-    return -1
-
-
-@njit(cache=True)
-def _revenue(data: Any, fields: Any) -> float:
-    """Revenue in range, 0 if absent, -1 if not sure."""
-    if is_absent(fields, _REVENUE):
-        return 0.0
-    if fields.tags[_REVENUE] != INTEGER and fields.tags[_REVENUE] != DECIMAL:
-        return -1.0
-    value = parse_decimal(data, fields.spans[_REVENUE, 0], fields.spans[_REVENUE, 1])
-    return value if value <= _MAX_REVENUE else -1.0
-
-
-@njit(cache=True)
-def _machine(fields: Any) -> int:
-    """0 unknown, 1 human, 2 machine, -1 if not sure."""
-    if is_absent(fields, _MACHINE):
-        return 0
-    if fields.tags[_MACHINE] == TRUE:
-        return 2
-    return 1 if fields.tags[_MACHINE] == FALSE else -1
+    data = chunk.data
+    campaigns = np.empty(BLOCK, np.uint64)
+    for first in range(0, len(zones), BLOCK):
+        last = min(first + BLOCK, len(zones))
+        _read_common(chunk, fields, found, columns, first, last)
+        read_names(data, found, _CAMPAIGN, True, campaigns[: last - first])
+        read_names(data, found, _SEND_SEGMENT, True, segments[first:last])
+        read_zones(data, found, _SEND_ZONE, names.zones, zones[first:last])
+        for i in range(len(_LIMITS)):
+            read_integers(data, found, _CONTENT + i, _LIMITS[i], content[first:last, i])
+        _note(found, names, SEGMENT, _SEND_SEGMENT, segments[first:last])
+        _note(found, names, ZONE_NAME, _SEND_ZONE, zones[first:last])
+        _accept(found, names, columns, first, last)
 
 
 @njit(cache=True)
 def read_engagements(
     chunk: Any,
     fields: Any,
+    found: Any,
     columns: Any,
     names: Any,
     messages: Any,
@@ -242,21 +221,30 @@ def read_engagements(
     revenues: Any,
 ) -> None:
     """Fill the rows of `email.engagements` that are sure."""
-    for row in range(len(columns.status)):
-        if not _read_common(chunk, row, fields, columns):
-            continue
-        kind, machine = _which_kind(chunk.data, fields), _machine(fields)
-        revenue = _revenue(chunk.data, fields)
-        if kind >= 0 and machine >= 0 and revenue >= 0 and is_identifier(fields, _MESSAGE):
-            messages[row] = hash_field(chunk.data, fields, _MESSAGE, columns.source[row])
-            kinds[row], machines[row], revenues[row] = kind, machine, revenue
-            _accept(row, fields, columns, names)
+    data = chunk.data
+    for first in range(0, len(kinds), BLOCK):
+        last = min(first + BLOCK, len(kinds))
+        _read_common(chunk, fields, found, columns, first, last)
+        read_identifiers(data, found, _MESSAGE, columns.source[first:last], messages[first:last])
+        read_choices(data, found, _KIND, _KIND_WORDS, _KIND_LENGTHS, kinds[first:last])
+        read_flags(found, _MACHINE, machines[first:last])
+        read_decimals(data, found, _REVENUE, _MAX_REVENUE, revenues[first:last])
+        _accept(found, names, columns, first, last)
+
+
+@njit(cache=True)
+def _check_windows(found: Any, window_starts: Any, window_ends: Any) -> None:
+    sure = found.sure
+    for row in range(len(window_starts)):
+        if not 0 < window_ends[row] - window_starts[row] <= MAX_WINDOW_MS:
+            sure[row] = 0
 
 
 @njit(cache=True)
 def read_requests(
     chunk: Any,
     fields: Any,
+    found: Any,
     columns: Any,
     names: Any,
     zones: Any,
@@ -266,16 +254,16 @@ def read_requests(
     id_spans: Any,
 ) -> None:
     """Fill the rows of `email.requests` that are sure; id_spans: (n, 2), for their text."""
-    for row in range(len(columns.status)):
-        if not _read_common(chunk, row, fields, columns):
-            continue
-        start = time_ms(chunk.data, fields, _WINDOW_START)
-        end = time_ms(chunk.data, fields, _WINDOW_END)
-        sure, segment = optional_name(chunk.data, fields, _REQUEST_SEGMENT)
-        known, zone = optional_zone(chunk.data, fields, _REQUEST_ZONE, names.zones)
-        if start >= 0 and 0 < end - start <= MAX_WINDOW_MS and sure and known:
-            window_starts[row], window_ends[row] = start, end
-            segments[row], zones[row] = segment, zone
-            id_spans[row] = fields.spans[_ID]
-            _note_place(fields, names, segment, zone, _REQUEST_SEGMENT, _REQUEST_ZONE)
-            _accept(row, fields, columns, names)
+    data = chunk.data
+    for first in range(0, len(zones), BLOCK):
+        last = min(first + BLOCK, len(zones))
+        _read_common(chunk, fields, found, columns, first, last)
+        read_times(data, found, _WINDOW_START, window_starts[first:last])
+        read_times(data, found, _WINDOW_END, window_ends[first:last])
+        _check_windows(found, window_starts[first:last], window_ends[first:last])
+        read_names(data, found, _REQUEST_SEGMENT, True, segments[first:last])
+        read_zones(data, found, _REQUEST_ZONE, names.zones, zones[first:last])
+        id_spans[first:last] = found.spans[: last - first, _ID]
+        _note(found, names, SEGMENT, _REQUEST_SEGMENT, segments[first:last])
+        _note(found, names, ZONE_NAME, _REQUEST_ZONE, zones[first:last])
+        _accept(found, names, columns, first, last)

@@ -1,158 +1,213 @@
-"""Compiled checks of single fields, and the bundles of arrays the compiled readers work on."""
+"""Compiled checks of one field over a block of records, each clearing `sure` where it doubts.
+
+All take the joined bytes, a block's `scan.Found`, the field's index, and write `out`, the part of
+a column that belongs to the block. An optional field is 0 (NaN for numbers) where absent.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from sendtide.events.hashing import find_slot, hash_bytes
 from sendtide.events.messages import MAX_TIME_MS, MIN_TIME_MS
 from sendtide.gate.scan import (
     ABSENT,
     CLASSES,
+    DECIMAL,
     DIGIT,
+    FALSE,
+    HEX,
     INTEGER,
     NAME,
     NAME_START,
     NULL,
     STRING,
+    TRUE,
     ZONE,
+    parse_decimal,
     parse_integer,
 )
 
-__all__ = ["CLIENT", "SEGMENT", "SOURCE", "ZONE_NAME", "Chunk", "Common", "Spellings"]
-__all__ += ["hash_field", "is_absent", "is_identifier", "is_name", "is_version_1", "note_name"]
-__all__ += ["optional_name", "optional_zone", "time_ms"]
-
-SOURCE, CLIENT, SEGMENT, ZONE_NAME = 0, 1, 2, 3
-"""Kinds of names, in the order of `Spellings.known`."""
+__all__ = ["read_choices", "read_decimals", "read_flags", "read_identifiers", "read_integers"]
+__all__ += ["read_names", "read_recipients", "read_times", "read_versions", "read_zones"]
 
 _MAX_NAME_BYTES: Final = 64
 _MAX_IDENTIFIER_BYTES: Final = 128  # characters for the authority, which reads longer ones
 
 
-class Chunk(NamedTuple):
-    """n records as they came, end to end.
-
-    data, keys: (bytes,) uint8, closed by `scan.SENTINEL`. starts, key_starts: (n + 1,).
-    timestamps_ms: (n,).
-    """
-
-    data: NDArray[np.uint8]
-    starts: NDArray[np.int64]
-    keys: NDArray[np.uint8]
-    key_starts: NDArray[np.int64]
-    timestamps_ms: NDArray[np.int64]
-    max_future_ms: int
-
-
-class Common(NamedTuple):
-    """Columns all inputs share, and what became of each row (UNSURE or READ)."""
-
-    status: NDArray[np.uint8]
-    event_time_ms: NDArray[np.int64]
-    identity: NDArray[np.uint64]
-    source: NDArray[np.uint64]
-    client: NDArray[np.uint64]
-    recipient: NDArray[np.uint64]
-
-
-class Spellings(NamedTuple):
-    """Names met before, by hash, and the places of those met for the first time.
-
-    known: (4, slots) open-addressed hashes. zones: (slots,) hashes of all IANA zones.
-    fresh: (room, 4) rows of (kind, hash as int64, first byte, end). counts: (1,) rows in `fresh`.
-    """
-
-    known: NDArray[np.uint64]
-    zones: NDArray[np.uint64]
-    fresh: NDArray[np.int64]
-    counts: NDArray[np.int64]
+@njit(cache=True)
+def _is_absent(tag: Any) -> bool:
+    return bool(tag == ABSENT or tag == NULL)  # noqa: SIM109 - compiled to two comparisons
 
 
 @njit(cache=True)
-def note_name(names: Any, kind: int, code: Any, start: int, end: int) -> None:
-    """Remember where the name `code` is spelled, if it is new."""
-    table = names.known[kind]
-    slot = find_slot(table, code)
-    if table[slot] == np.uint64(0):
-        table[slot] = code
-        place = names.counts[0]
-        names.fresh[place, 0], names.fresh[place, 1] = kind, np.int64(code)
-        names.fresh[place, 2], names.fresh[place, 3] = start, end
-        names.counts[0] = place + 1
-
-
-@njit(cache=True, inline="always")
-def is_name(data: Any, fields: Any, which: int) -> bool:
-    start, end = fields.spans[which]
-    return (
-        fields.tags[which] == STRING
-        and 0 < end - start <= _MAX_NAME_BYTES
-        and fields.flags[which] & NAME != 0
-        and CLASSES[data[start]] & NAME_START != 0
-    )
-
-
-@njit(cache=True, inline="always")
-def is_absent(fields: Any, which: int) -> bool:
-    return fields.tags[which] == ABSENT or fields.tags[which] == NULL
-
-
-@njit(cache=True, inline="always")
-def is_identifier(fields: Any, which: int) -> bool:
-    size = fields.spans[which, 1] - fields.spans[which, 0]
-    return fields.tags[which] == STRING and 0 < size <= _MAX_IDENTIFIER_BYTES
-
-
-@njit(cache=True, inline="always")
-def hash_field(data: Any, fields: Any, which: int, seed: Any) -> Any:
-    return hash_bytes(data, fields.spans[which, 0], fields.spans[which, 1], seed)
-
-
-@njit(cache=True)
-def optional_name(data: Any, fields: Any, which: int) -> Any:
-    """Return (taken, hash) of a name that may be absent, 0 then."""
-    if is_absent(fields, which):
-        return True, np.uint64(0)
-    if not is_name(data, fields, which):
-        return False, np.uint64(0)
-    return True, hash_field(data, fields, which, np.uint64(0))
-
-
-@njit(cache=True)
-def optional_zone(data: Any, fields: Any, which: int, zones: Any) -> Any:
-    """Return (taken, hash) of a time zone that may be absent; taken only if IANA knows it."""
-    if is_absent(fields, which):
-        return True, np.uint64(0)
-    size = fields.spans[which, 1] - fields.spans[which, 0]
-    if fields.tags[which] != STRING or size > _MAX_NAME_BYTES or fields.flags[which] & ZONE == 0:
-        return False, np.uint64(0)
-    code = hash_field(data, fields, which, np.uint64(0))
-    return zones[find_slot(zones, code)] == code, code
-
-
-@njit(cache=True)
-def time_ms(data: Any, fields: Any, which: int) -> int:
-    """Milliseconds of a time in range, -1 if not sure."""
-    if fields.tags[which] != INTEGER:
-        return -1
-    value = parse_integer(data, fields.spans[which, 0], fields.spans[which, 1])
-    return value if MIN_TIME_MS <= value <= MAX_TIME_MS else -1
-
-
-@njit(cache=True)
-def is_version_1(data: Any, fields: Any, which: int) -> bool:
+def read_versions(data: Any, found: Any, which: int, count: int) -> None:
     """Absent, or 1.minor."""
-    if fields.tags[which] == ABSENT:
-        return True
-    start, end = fields.spans[which]
-    if fields.tags[which] != STRING or not 3 <= end - start <= 6:
-        return False
-    for i in range(start + 2, end):
-        if CLASSES[data[i]] & DIGIT == 0:
-            return False
-    return data[start] == 0x31 and data[start + 1] == 0x2E
+    spans, tags, _, sure = found
+    for row in range(count):
+        if sure[row] == 0 or tags[row, which] == ABSENT:
+            continue
+        start, end = spans[row, which, 0], spans[row, which, 1]
+        fits = tags[row, which] == STRING and 3 <= end - start <= 6
+        fits = fits and data[start] == 0x31 and data[start + 1] == 0x2E
+        for i in range(start + 2, end):
+            fits = fits and CLASSES[data[i]] & DIGIT != 0
+        if not fits:
+            sure[row] = 0
+
+
+@njit(cache=True)
+def read_names(data: Any, found: Any, which: int, optional: bool, out: Any) -> None:
+    """Hashes of names."""
+    spans, tags, flags, sure = found
+    for row in range(len(out)):
+        out[row] = 0
+        if sure[row] == 0 or (optional and _is_absent(tags[row, which])):
+            continue
+        start, end = spans[row, which, 0], spans[row, which, 1]
+        if (
+            tags[row, which] == STRING
+            and 0 < end - start <= _MAX_NAME_BYTES
+            and flags[row, which] & NAME != 0
+            and CLASSES[data[start]] & NAME_START != 0
+        ):
+            out[row] = hash_bytes(data, start, end, np.uint64(0))
+        else:
+            sure[row] = 0
+
+
+@njit(cache=True)
+def read_zones(data: Any, found: Any, which: int, zones: Any, out: Any) -> None:
+    """Hashes of time zones; only those IANA knows, whose hashes `zones` holds."""
+    spans, tags, flags, sure = found
+    for row in range(len(out)):
+        out[row] = 0
+        if sure[row] == 0 or _is_absent(tags[row, which]):
+            continue
+        start, end = spans[row, which, 0], spans[row, which, 1]
+        if (
+            tags[row, which] == STRING
+            and 0 < end - start <= _MAX_NAME_BYTES
+            and flags[row, which] & ZONE != 0
+        ):
+            code = hash_bytes(data, start, end, np.uint64(0))
+            out[row] = code
+            if zones[find_slot(zones, code)] == code:
+                continue
+        sure[row] = 0
+
+
+@njit(cache=True)
+def read_identifiers(data: Any, found: Any, which: int, sources: Any, out: Any) -> None:
+    """Hashes of (source, identifier), `sources` being the hashes of the sources."""
+    spans, tags, _, sure = found
+    for row in range(len(out)):
+        start, end = spans[row, which, 0], spans[row, which, 1]
+        if sure[row] and tags[row, which] == STRING and 0 < end - start <= _MAX_IDENTIFIER_BYTES:
+            out[row] = hash_bytes(data, start, end, sources[row])
+        else:
+            sure[row] = 0
+
+
+@njit(cache=True)
+def _half(data: Any, start: int) -> Any:
+    """The 16 lower-case hex digits at `start` as a big-endian number."""
+    value = np.uint64(0)
+    for i in range(start, start + 16):
+        digit = np.uint64(data[i])
+        digit -= np.uint64(0x30) if digit < np.uint64(0x60) else np.uint64(0x57)
+        value = (value << np.uint64(4)) | digit
+    return value
+
+
+@njit(cache=True)
+def read_recipients(data: Any, found: Any, which: int, out: Any) -> None:
+    """Both halves of recipient ids."""
+    spans, tags, flags, sure = found
+    for row in range(len(out)):
+        start = spans[row, which, 0]
+        is_id = tags[row, which] == STRING and spans[row, which, 1] - start == 32
+        if sure[row] and is_id and flags[row, which] & HEX != 0:
+            out[row, 0] = _half(data, start)
+            out[row, 1] = _half(data, start + 16)
+        else:
+            sure[row] = 0
+
+
+@njit(cache=True)
+def read_times(data: Any, found: Any, which: int, out: Any) -> None:
+    """Milliseconds in range."""
+    spans, tags, _, sure = found
+    for row in range(len(out)):
+        if sure[row] and tags[row, which] == INTEGER:
+            value = parse_integer(data, spans[row, which, 0], spans[row, which, 1])
+            out[row] = value
+            if MIN_TIME_MS <= value <= MAX_TIME_MS:
+                continue
+        sure[row] = 0
+
+
+@njit(cache=True)
+def read_integers(data: Any, found: Any, which: int, limit: int, out: Any) -> None:
+    """Optional whole numbers from 0 to `limit`."""
+    spans, tags, _, sure = found
+    for row in range(len(out)):
+        out[row] = np.nan
+        if sure[row] == 0 or _is_absent(tags[row, which]):
+            continue
+        if tags[row, which] == INTEGER:
+            value = parse_integer(data, spans[row, which, 0], spans[row, which, 1])
+            out[row] = value
+            if 0 <= value <= limit:
+                continue
+        sure[row] = 0
+
+
+@njit(cache=True)
+def read_decimals(data: Any, found: Any, which: int, limit: float, out: Any) -> None:
+    """Optional numbers from 0 to `limit`; 0 where absent."""
+    spans, tags, _, sure = found
+    for row in range(len(out)):
+        out[row] = 0.0
+        if sure[row] == 0 or _is_absent(tags[row, which]):
+            continue
+        if tags[row, which] == INTEGER or tags[row, which] == DECIMAL:
+            value = parse_decimal(data, spans[row, which, 0], spans[row, which, 1])
+            out[row] = value
+            if 0.0 <= value <= limit:
+                continue
+        sure[row] = 0
+
+
+@njit(cache=True)
+def read_flags(found: Any, which: int, out: Any) -> None:
+    """Optional truth values: 0 absent, 1 false, 2 true."""
+    _, tags, _, sure = found
+    for row in range(len(out)):
+        tag = tags[row, which]
+        out[row] = 2 if tag == TRUE else 1 if tag == FALSE else 0
+        if out[row] == 0 and not _is_absent(tag):
+            sure[row] = 0
+
+
+@njit(cache=True)
+def read_choices(data: Any, found: Any, which: int, words: Any, lengths: Any, out: Any) -> None:
+    """Index of the value among `words`, (k, widest) uint8 of these `lengths`."""
+    spans, tags, _, sure = found
+    for row in range(len(out)):
+        start, end = spans[row, which, 0], spans[row, which, 1]
+        choice = -1
+        for k in range(len(lengths)):
+            same = sure[row] and tags[row, which] == STRING and lengths[k] == end - start
+            for i in range(lengths[k] if same else 0):
+                same = same and data[start + i] == words[k, i]
+            if same:
+                choice = k
+                break
+        if choice < 0:
+            sure[row] = 0
+        else:
+            out[row] = choice

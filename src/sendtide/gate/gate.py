@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,8 @@ from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatc
 from sendtide.events.hashing import find_slot, hash_identity, hash_text
 from sendtide.events.time import known_zones
 from sendtide.gate.authority import Event, Reason, Refusal, judge
-from sendtide.gate.compiled import UNSURE
-from sendtide.gate.fields import CLIENT, SOURCE, Chunk, Common, Spellings
-from sendtide.gate.scan import SENTINEL, Fields
+from sendtide.gate.compiled import CLIENT, SOURCE, UNSURE, Chunk, Common, Spellings
+from sendtide.gate.scan import SENTINEL, Fields, Found
 
 __all__ = ["Gate", "Refused"]
 
@@ -32,7 +31,7 @@ Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A record for the dead letters; `row` is its place in the chunk, whose bytes the caller has."""
+    """A record for the dead letters; `row` is its place in the chunk: the caller has the bytes."""
 
     row: int
     offset: int
@@ -62,7 +61,7 @@ def _zone_slots() -> U64:
 
 def _selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
     """The rows of `batch` that `keep` marks."""
-    columns = {}
+    columns: dict[str, Any] = {}
     for column in fields(batch):
         values = getattr(batch, column.name)
         if isinstance(values, list):
@@ -97,6 +96,7 @@ class Gate(ABC, Generic[Batch]):
         self._names = (sources, clients, segments, zones)
         self._compiled = compiled
         self._fields = Fields.of(self.event.__struct_fields__)
+        self._found = Found.room_for(self._fields)
         self._zones = _zone_slots()
         self._known = np.zeros((_KINDS_OF_NAMES, 1024), np.uint64)
 
@@ -183,7 +183,7 @@ class Gate(ABC, Generic[Batch]):
     def _forget(self, batch: Batch, row: int, key: bytes | None) -> None:  # noqa: ARG002
         """Refuse a null value; the sends' gate makes a row of it."""
         detail = "a null value means nothing on this topic; send a JSON object"
-        raise Refusal("wrong_type", detail)
+        raise Refusal(detail, "wrong_type")
 
     @abstractmethod
     def _allocate(self, offsets: I64, timestamps_ms: I64) -> Batch:

@@ -19,8 +19,17 @@ from sendtide.events.messages import (
     SendRequest,
 )
 from sendtide.gate.authority import Event, read_tombstone
-from sendtide.gate.compiled import READ, read_engagements, read_requests, read_sends
-from sendtide.gate.fields import SEGMENT, ZONE_NAME, Chunk, Common, Spellings
+from sendtide.gate.compiled import (
+    READ,
+    SEGMENT,
+    ZONE_NAME,
+    Chunk,
+    Common,
+    Spellings,
+    read_engagements,
+    read_requests,
+    read_sends,
+)
 from sendtide.gate.gate import Gate
 
 __all__ = ["EngagementGate", "RequestGate", "SendGate", "warm_up"]
@@ -59,7 +68,8 @@ class SendGate(Gate[SendBatch]):
         )
 
     def _decode(self, batch: SendBatch, chunk: Chunk, common: Common, names: Spellings) -> None:
-        read_sends(chunk, self._fields, common, names, batch.zone, batch.segment, batch.content)
+        columns = (batch.zone, batch.segment, batch.content)
+        read_sends(chunk, self._fields, self._found, common, names, *columns)
 
     def _write(self, batch: SendBatch, row: int, event: Event) -> None:
         assert isinstance(event, SendEvent)
@@ -95,7 +105,7 @@ class EngagementGate(Gate[EngagementBatch]):
         self, batch: EngagementBatch, chunk: Chunk, common: Common, names: Spellings
     ) -> None:
         columns = (batch.message, batch.kind, batch.machine, batch.revenue)
-        read_engagements(chunk, self._fields, common, names, *columns)
+        read_engagements(chunk, self._fields, self._found, common, names, *columns)
 
     def _write(self, batch: EngagementBatch, row: int, event: Event) -> None:
         assert isinstance(event, EngagementEvent)
@@ -125,7 +135,7 @@ class RequestGate(Gate[RequestBatch]):
         spans = np.zeros((len(batch), 2), np.int64)
         windows = (batch.window_start_ms, batch.window_end_ms)
         columns = (batch.zone, batch.segment, *windows, spans)
-        read_requests(chunk, self._fields, common, names, *columns)
+        read_requests(chunk, self._fields, self._found, common, names, *columns)
         data = chunk.data.tobytes()
         for row in np.flatnonzero(common.status == READ).tolist():
             batch.ids[row] = data[spans[row, 0] : spans[row, 1]].decode()
@@ -143,5 +153,7 @@ def warm_up() -> None:
     """Compile the readers (or load them from numba's cache) before the first chunk comes."""
     nothing = np.zeros(0, np.int64)
     for gate in (SendGate, EngagementGate, RequestGate):
-        empty = {name: Names() for name in ("clients", "sources", "segments", "zones")}
-        gate(max_future_ms=0, **empty).read([], [], nothing, nothing)
+        names = Names()
+        gate(max_future_ms=0, clients=names, sources=names, segments=names, zones=names).read(
+            [], [], nothing, nothing
+        )

@@ -14,14 +14,29 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-__all__ = ["ABSENT", "ASCII", "CLASSES", "DECIMAL", "DIGIT", "FALSE", "HEX", "INTEGER", "NAME"]
-__all__ += ["NAME_START", "NULL", "SENTINEL", "STRING", "TEXT", "TRUE", "ZONE", "Fields"]
-__all__ += ["nesting_depth", "parse_decimal", "parse_integer", "scan_object"]
+from sendtide.events.messages import MAX_RECORD_BYTES
 
-SENTINEL: Final = bytes(16)
+__all__ = [
+    "ABSENT",
+    "ASCII",
+    "BLOCK",
+    "CLASSES",
+    "DECIMAL",
+    "DIGIT",
+    "FALSE",
+    "HEX",
+    "INTEGER",
+    "NAME",
+]
+__all__ += ["NAME_START", "NULL", "SENTINEL", "STRING", "TEXT", "TRUE", "ZONE", "Fields"]
+__all__ += ["Found", "nesting_depth", "parse_decimal", "parse_integer", "scan_block"]
+
+SENTINEL: Final = bytes(64)
 """Ends the buffer: a zero byte is neither text, digit nor space, so every loop stops there."""
 
 TEXT: Final = 1  # may stand in a string as it is
@@ -41,6 +56,9 @@ TRUE: Final = 5
 FALSE: Final = 6
 _UNSURE: Final = 7
 
+BLOCK: Final = 256
+"""Records scanned before their columns are written: what one block holds stays in the cache."""
+_MAX_FIELDS: Final = 64
 _MAX_SURE_DIGITS: Final = 15
 """Up to here an integer is exact as float64, and dividing it by a power of ten rounds right."""
 _POWERS: Final = np.array([10.0**k for k in range(_MAX_SURE_DIGITS + 1)])
@@ -69,64 +87,122 @@ CLASSES: Final = _classes()
 
 
 class Fields(NamedTuple):
-    """What to look for, and where it was found in the record at hand; n is the number of fields.
+    """What to look for; n is the number of fields.
 
-    words: (n, widest) uint8, lengths: (n,) - the names. order: (64,) - which field stood at each
-    place of the record before: the first guess for this one. spans: (n, 2) - first byte and end
-    of the value (of a string: inside the quotes). tags: (n,) - ABSENT, STRING, ... flags: (n,) -
-    the classes that all bytes of a string have in common.
+    words: (n, widest / 8) uint64 - the names with their closing quotes, eight bytes at a time.
+    masks: same shape - which of those bytes count. lengths: (n,) - bytes of the names. order: (64,)
+    - which field stood at each place of the record before, the first guess for the next one.
     """
 
-    words: NDArray[np.uint8]
+    words: NDArray[np.uint64]
+    masks: NDArray[np.uint64]
     lengths: NDArray[np.int64]
     order: NDArray[np.int64]
-    spans: NDArray[np.int64]
-    tags: NDArray[np.uint8]
-    flags: NDArray[np.uint8]
 
     @classmethod
     def of(cls, names: tuple[str, ...]) -> Fields:
         """Fields of these names."""
-        encoded = [name.encode() for name in names]
-        words = np.zeros((len(names), max(map(len, encoded))), np.uint8)
-        for word, name in zip(words, encoded, strict=True):
-            word[: len(name)] = list(name)
+        quoted = [name.encode() + b'"' for name in names]
+        width = -(-max(map(len, quoted)) // 8) * 8
+        assert width <= len(SENTINEL)
+        words = b"".join(name.ljust(width, b"\0") for name in quoted)
+        masks = b"".join((b"\xff" * len(name)).ljust(width, b"\0") for name in quoted)
         return cls(
-            words=words,
-            lengths=np.array([len(name) for name in encoded], np.int64),
-            order=np.zeros(64, np.int64),
-            spans=np.zeros((len(names), 2), np.int64),
-            tags=np.zeros(len(names), np.uint8),
-            flags=np.zeros(len(names), np.uint8),
+            words=np.frombuffer(words, np.uint64).reshape(len(names), -1),
+            masks=np.frombuffer(masks, np.uint64).reshape(len(names), -1),
+            lengths=np.array([len(name) - 1 for name in quoted], np.int64),
+            order=np.zeros(_MAX_FIELDS, np.int64),
         )
 
 
-@njit(cache=True, inline="always")
+class Found(NamedTuple):
+    """Where the fields of a block of records lie; n fields, BLOCK records.
+
+    spans: (BLOCK, n, 2) - first byte and end of a value (of a string: inside the quotes). tags:
+    (BLOCK, n) - ABSENT, STRING, ... flags: (BLOCK, n) - the classes all bytes of a string have in
+    common. sure: (BLOCK,) - 0 as soon as anything about the record is left to the authority.
+    """
+
+    spans: NDArray[np.int64]
+    tags: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
+    sure: NDArray[np.uint8]
+
+    @classmethod
+    def room_for(cls, fields: Fields) -> Found:
+        """Room for one block."""
+        n = len(fields.lengths)
+        tags, flags = np.zeros((BLOCK, n), np.uint8), np.zeros((BLOCK, n), np.uint8)
+        return cls(np.zeros((BLOCK, n, 2), np.int64), tags, flags, np.zeros(BLOCK, np.uint8))
+
+
+def _load(bits: int) -> Any:
+    """Compiled function `(address, place)` that reads an unsigned number of so many bits there.
+
+    It is unchecked; `SENTINEL` keeps the scan inside the buffer. Reading through an array costs
+    twice the time here: every function that is handed one counts references.
+    """
+
+    @intrinsic
+    def load(_: Any, address: Any, place: Any) -> Any:  # noqa: ARG001 - numba asks for both
+        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(builder.add(*arguments), ir.IntType(bits).as_pointer())
+            return builder.load(pointer, align=1)
+
+        return getattr(types, f"uint{bits}")(types.uint64, types.int64), generate
+
+    return load
+
+
+byte_at: Final = _load(8)
+four_at: Final = _load(32)
+word_at: Final = _load(64)
+
+_TRUE_BYTES, _NULL_BYTES, _FALS_BYTES = np.frombuffer(b"truenullfals", np.uint32)
+
+
+@njit(cache=True)
 def _skip_space(data: Any, at: int) -> int:
-    while data[at] == 0x20 or data[at] == 0x0A or data[at] == 0x0D or data[at] == 0x09:
+    byte = byte_at(data, at)
+    while byte == 0x20 or byte == 0x0A or byte == 0x0D or byte == 0x09:
         at += 1
+        byte = byte_at(data, at)
     return at
 
 
-@njit(cache=True, inline="always")
-def _is_word(data: Any, start: int, size: int, words: Any, lengths: Any, which: int) -> bool:
-    if lengths[which] != size:
-        return False
-    for i in range(size):  # noqa: SIM110 - a compiled loop, not a generator
-        if data[start + i] != words[which, i]:
+@njit(cache=True)
+def _scan_text(data: Any, at: int) -> Any:
+    """Return (classes in common, place of the closing quote or of the first odd byte)."""
+    common = np.uint8(0xFF)
+    kind = CLASSES[byte_at(data, at)]
+    while kind != 0:
+        common &= kind
+        at += 1
+        kind = CLASSES[byte_at(data, at)]
+    return common, at
+
+
+@njit(cache=True)
+def _is_word(data: Any, start: int, words: Any, masks: Any, which: int) -> bool:
+    """Whether the name at `start`, up to its closing quote, is field `which`."""
+    for i in range(words.shape[1]):
+        if word_at(data, start + 8 * i) & masks[which, i] != words[which, i]:
             return False
     return True
 
 
-@njit(cache=True, inline="always")
-def _which_field(data: Any, start: int, size: int, words: Any, lengths: Any, guess: int) -> int:
-    """Index of the field of this name, -1 if it is not one of ours."""
-    if guess >= 0 and _is_word(data, start, size, words, lengths, guess):
-        return guess
+@njit(cache=True)
+def _scan_name(data: Any, start: int, words: Any, masks: Any, lengths: Any, guess: int) -> Any:
+    """Return (field, place of the closing quote); field -1 if not one of ours, -2 if not sure."""
+    if guess >= 0 and _is_word(data, start, words, masks, guess):
+        return guess, start + lengths[guess]
     for which in range(len(lengths)):
-        if _is_word(data, start, size, words, lengths, which):
-            return which
-    return -1
+        if _is_word(data, start, words, masks, which):
+            return which, start + lengths[which]
+    common, end = _scan_text(data, start)
+    if byte_at(data, end) != 0x22 or common & ASCII == 0:
+        return -2, end
+    return -1, end
 
 
 @njit(cache=True)
@@ -134,7 +210,7 @@ def _valid_utf8(data: Any, start: int, end: int) -> bool:
     """Whether the bytes are well-formed UTF-8 (Unicode 15, table 3-7)."""
     at = start
     while at < end:
-        lead = data[at]
+        lead = byte_at(data, at)
         if lead < 0x80:
             at += 1
             continue
@@ -155,112 +231,121 @@ def _valid_utf8(data: Any, start: int, end: int) -> bool:
                 high = np.uint8(0x8F)  # above U+10FFFF
         if size == 0 or at + size >= end:
             return False
-        if data[at + 1] < low or data[at + 1] > high:
+        if byte_at(data, at + 1) < low or byte_at(data, at + 1) > high:
             return False
         for i in range(2, size + 1):
-            if data[at + i] & 0xC0 != 0x80:
+            if byte_at(data, at + i) & 0xC0 != 0x80:
                 return False
         at += size + 1
     return True
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _scan_number(data: Any, start: int) -> Any:
     """Return (tag, end) of the number at `start`; _UNSURE for exponents and malformed ones."""
-    at = start + 1 if data[start] == 0x2D else start
+    at = start + 1 if byte_at(data, start) == 0x2D else start
     first = at
-    while CLASSES[data[at]] & DIGIT:
+    while CLASSES[byte_at(data, at)] & DIGIT:
         at += 1
-    if at == first or (data[first] == 0x30 and at - first > 1):
+    if at == first or (byte_at(data, first) == 0x30 and at - first > 1):
         return _UNSURE, at
-    if data[at] != 0x2E:
-        return (_UNSURE if data[at] | 0x20 == 0x65 else INTEGER), at
+    if byte_at(data, at) != 0x2E:
+        return (_UNSURE if byte_at(data, at) | 0x20 == 0x65 else INTEGER), at
     at += 1
     point = at
-    while CLASSES[data[at]] & DIGIT:
+    while CLASSES[byte_at(data, at)] & DIGIT:
         at += 1
-    if at == point or data[at] | 0x20 == 0x65:
+    if at == point or byte_at(data, at) | 0x20 == 0x65:
         return _UNSURE, at
     return DECIMAL, at
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _scan_literal(data: Any, start: int) -> Any:
     """Return (tag, end) of true, false, null or a number."""
-    first = data[start]
-    if first == 0x74:  # t
-        if data[start + 1] == 0x72 and data[start + 2] == 0x75 and data[start + 3] == 0x65:
-            return TRUE, start + 4
-    elif first == 0x6E:  # n
-        if data[start + 1] == 0x75 and data[start + 2] == 0x6C and data[start + 3] == 0x6C:
-            return NULL, start + 4
-    elif first == 0x66:  # f
-        if data[start + 1] == 0x61 and data[start + 2] == 0x6C and data[start + 3] == 0x73:
-            return (FALSE if data[start + 4] == 0x65 else _UNSURE), start + 5
-    else:
-        return _scan_number(data, start)
-    return _UNSURE, start
+    four = four_at(data, start)
+    if four == _TRUE_BYTES:
+        return TRUE, start + 4
+    if four == _NULL_BYTES:
+        return NULL, start + 4
+    if four == _FALS_BYTES and byte_at(data, start + 4) == 0x65:
+        return FALSE, start + 5
+    return _scan_number(data, start)
 
 
-@njit(cache=True, inline="always")
-def _scan_text(data: Any, at: int) -> Any:
-    """Return (classes in common, place of the closing quote or of the first odd byte)."""
-    common = np.uint8(0xFF)
-    kind = CLASSES[data[at]]
-    while kind != 0:
-        common &= kind
-        at += 1
-        kind = CLASSES[data[at]]
-    return common, at
-
-
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _scan_value(data: Any, at: int) -> Any:
     """Return (tag, classes in common, first byte, end, next place) of the value at `at`."""
     common = np.uint8(0)
-    if data[at] != 0x22:
+    if byte_at(data, at) != 0x22:
         tag, end = _scan_literal(data, at)
         return tag, common, at, end, end
     tag = STRING
     common, end = _scan_text(data, at + 1)
-    if data[end] != 0x22 or (common & ASCII == 0 and not _valid_utf8(data, at + 1, end)):
+    if byte_at(data, end) != 0x22 or (common & ASCII == 0 and not _valid_utf8(data, at + 1, end)):
         tag = _UNSURE
     return tag, common, at + 1, end, end + 1
 
 
 @njit(cache=True)
-def scan_object(data: Any, start: int, end: int, fields: Any) -> bool:
-    """Find every field's value in the object that is `data[start:end]`; False if not sure."""
-    words, lengths, order, spans, tags, flags = fields
-    tags[:] = ABSENT
+def _scan_object(
+    data: Any,
+    start: int,
+    end: int,
+    words: Any,
+    masks: Any,
+    lengths: Any,
+    order: Any,
+    spans: Any,
+    tags: Any,
+    flags: Any,
+    row: int,
+) -> bool:
+    """Find every field's value in the object at `start`; False if not sure.
+
+    Plain arguments and no bundles: see `byte_at` on what arrays cost on the way in.
+    """
+    for which in range(len(lengths)):
+        tags[row, which] = ABSENT
     at = _skip_space(data, start)
-    if data[at] != 0x7B:
+    if byte_at(data, at) != 0x7B:
         return False
     for place in range(len(order)):
-        at = _skip_space(data, at + 1)
-        name = at + 1
-        if data[at] != 0x22:
+        name = _skip_space(data, at + 1) + 1
+        if byte_at(data, name - 1) != 0x22:
             return False
-        common, at = _scan_text(data, name)
-        if data[at] != 0x22 or common & ASCII == 0:
+        which, at = _scan_name(data, name, words, masks, lengths, order[place])
+        if which == -2:
             return False
-        which = _which_field(data, name, at - name, words, lengths, order[place])
         order[place] = which
         at = _skip_space(data, at + 1)
-        if data[at] != 0x3A or (which >= 0 and tags[which] != ABSENT):
+        if byte_at(data, at) != 0x3A or (which >= 0 and tags[row, which] != ABSENT):
             return False
         tag, common, first, last, at = _scan_value(data, _skip_space(data, at + 1))
         if tag == _UNSURE:
             return False
         if which >= 0:
-            tags[which], flags[which] = tag, common
-            spans[which, 0], spans[which, 1] = first, last
+            tags[row, which], flags[row, which] = tag, common
+            spans[row, which, 0], spans[row, which, 1] = first, last
         at = _skip_space(data, at)
-        if data[at] == 0x7D:
-            return _skip_space(data, at + 1) == end or at + 1 == end
-        if data[at] != 0x2C:
+        if byte_at(data, at) == 0x7D:
+            return bool(at + 1 == end or _skip_space(data, at + 1) == end)
+        if byte_at(data, at) != 0x2C:
             return False
     return False
+
+
+@njit(cache=True)
+def scan_block(data: Any, starts: Any, fields: Any, found: Any) -> None:
+    """Scan the records `data[starts[i]:starts[i + 1]]`, up to BLOCK of them, into `found`."""
+    words, masks, lengths, order = fields
+    spans, tags, flags, sure = found
+    address = np.uint64(data.ctypes.data)
+    for row in range(len(starts) - 1):
+        start, end = starts[row], starts[row + 1]
+        sure[row] = end - start <= MAX_RECORD_BYTES and _scan_object(
+            address, start, end, words, masks, lengths, order, spans, tags, flags, row
+        )
 
 
 @njit(cache=True)
@@ -288,7 +373,7 @@ def parse_decimal(data: Any, start: int, end: int) -> float:
         digits += 1
     if digits > _MAX_SURE_DIGITS:
         return -1.0
-    return value / _POWERS[digits - decimals if decimals >= 0 else 0]
+    return float(value / _POWERS[digits - decimals if decimals >= 0 else 0])
 
 
 @njit(cache=True)
