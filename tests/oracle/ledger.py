@@ -29,6 +29,7 @@ DAY_MS = 86_400_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RECIPIENT = re.compile(r"[0-9a-f]{32}")
 VERSION = re.compile(r"1\.[0-9]{1,4}")
+TEXT = re.compile(r"[^\x00-\x1f\x7f]+")
 ZONE = available_timezones()
 CONTENT = {
     "subject_length": 1_000,
@@ -47,7 +48,7 @@ def is_name(value: object) -> bool:
 
 
 def is_identifier(value: object) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= 128
+    return isinstance(value, str) and len(value) <= 128 and TEXT.fullmatch(value) is not None
 
 
 def is_time(value: object) -> bool:
