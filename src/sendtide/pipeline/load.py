@@ -46,11 +46,11 @@ def load_pipeline(path: Path | str) -> Pipeline:
 
 
 def _syntax_error_line(error: tomllib.TOMLDecodeError, text: str) -> int:
-    """Line of a syntax error; `tomllib` says it in its message only before Python 3.14."""
+    """Line of a syntax error; of one at the end `tomllib` says only that."""
     words = str(error).replace(",", " ").split()
     if "line" in words:
         return int(words[words.index("line") + 1])
-    return text.count("\n") + 1
+    return text.rstrip().count("\n") + 1
 
 
 def _mistakes(path: Path, text: str, content: Any, error: ValidationError) -> list[str]:
