@@ -100,6 +100,22 @@ def test_ledger_agrees_with_an_independent_recount_of_the_bytes():
         assert [seen[kind] for kind in kinds] == counts[row].tolist()
 
 
+def test_ledger_rows_name_the_events_in_the_records():
+    """Each ledger row's ordinal leads to the id, and its send to the message id, in the bytes."""
+    ledger = Ledger()
+    simulator, batches = history(SMALL, records=3_000, ledger=ledger)
+    rows = ledger.columns()
+    engaged = rows["topic"] == 1
+    ids = simulator.event_ids(rows["ordinal"])
+    messages = simulator.event_ids(rows["send"][engaged])
+    events = decoded(batches)
+
+    assert sorted(ids) == sorted(event.id for _, event, _, _ in events)
+    assert {*zip(np.array(ids)[engaged].tolist(), messages, strict=True)} == {
+        (e.id, e.message_id) for t, e, _, _ in events if t == "email.engagements"
+    }
+
+
 def test_engagements_follow_a_known_send_of_the_same_recipient():
     """Every engagement names an earlier send to the same recipient; opens come within a week."""
     _, batches = history(SMALL)
@@ -238,7 +254,7 @@ def test_local_hours_are_right_on_both_sides_of_daylight_saving(zone):
 
 @pytest.mark.parametrize(
     "wrong", [{"clients": 0}, {"clients": 10, "recipients": 9}, {"reaction_speed": 0.0},
-              {"machine_share": 1.5}]
+              {"machine_share": 1.5}, {"source": 'a"b'}]
 )  # fmt: skip
 def test_impossible_scenarios_are_refused(wrong):
     """A scenario that cannot be drawn says so at once."""

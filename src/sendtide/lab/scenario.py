@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -69,6 +70,12 @@ class Scenario:
             raise ConfigurationError(msg)
         if self.reaction_speed <= 0:
             msg = f"reaction_speed {self.reaction_speed} must be above 0; 1 is real time"
+            raise ConfigurationError(msg)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.source):
+            msg = (
+                f"source {self.source!r} is no name; give letters, digits, '.', '_' or '-', at "
+                "most 64, a letter or digit first"
+            )
             raise ConfigurationError(msg)
         for name in ("never_opener_share", "machine_share", "machine_marked_share"):
             self._check_share(name)

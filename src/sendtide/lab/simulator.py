@@ -63,6 +63,10 @@ class Simulator:
         """Client names; a recipient's client is `clients[population.client[recipient]]`."""
         return self._clients
 
+    def event_ids(self, ordinals: I64) -> list[str]:
+        """Ids, as in the records, of the events with these ordinals (as in the ledger)."""
+        return [f"m-{identifier:016x}" for identifier in self._identifiers(ordinals).tolist()]
+
     def step(self, start_ms: int, end_ms: int, sends: int) -> Records:
         """Records of [start_ms, end_ms) in order of event time, with `sends` new messages.
 
