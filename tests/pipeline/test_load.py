@@ -14,6 +14,13 @@ from sendtide.pipeline import Model, Pipeline, RiverModel, load_pipeline
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 DEFAULT = PIPELINES / "default.toml"
+TWO_MODELS = """[[models]]
+kind = "send_time"
+name = "a"
+[[models]]
+kind = "open_propensity"
+name = "b"
+"""
 
 
 def sections(model, path=()):
@@ -119,8 +126,7 @@ def test_a_prefix_stands_before_topic_names(tmp_path):
         ('[[models]]\nname = "a"', 1, ["models[0]: has no kind", '"open_propensity"']),
         ('[[models]]\nname = "a"\nkind = "river"', 1, ["models[0].class: is missing"]),
         (
-            '[[models]]\nkind = "send_time"\nname = "a"\n[[models]]\nname = "b"\n'
-            'kind = "open_propensity"\nl2 = -1',
+            TWO_MODELS + "l2 = -1",
             7,
             ["models[1].l2", ">= 0 and <= 10"],
         ),
@@ -135,7 +141,7 @@ def test_a_prefix_stands_before_topic_names(tmp_path):
             ["models[0].clients[1]: Input should be a valid string"],
         ),
         (
-            '[[models]]\nname = "a"\nkind = "send_time"\n[[models]]\nname = "a"\nkind = "send_time"',
+            2 * '[[models]]\nname = "a"\nkind = "send_time"\n',
             1,
             ["model names must differ; used twice: a"],
         ),
