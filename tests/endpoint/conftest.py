@@ -1,4 +1,4 @@
-"""A real server on a free port over a store in memory."""
+"""A real server on a free port over a store in memory, shared by this room's tests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from sendtide.sinks import MemoryStore
 from .asking import ANNA, BERT, Client, peak, put
 
 
-@pytest.fixture
-def store():
+@pytest.fixture(scope="session")
+def served() -> Iterator[tuple[MemoryStore, Client]]:
     found = MemoryStore()
+    with background(build(found)) as url:
+        yield found, Client(url)
+
+
+@pytest.fixture
+def store(served):
+    """The served store with two recipients of one client."""
+    found, _ = served
     put(found, "acme", ANNA, peak(33))  # Tuesday 09:00
     put(found, "acme", BERT, peak(100))
     return found
 
 
 @pytest.fixture
-def client(store) -> Iterator[Client]:
-    with background(build(store)) as url:
-        yield Client(url)
+def client(served, store) -> Client:
+    return served[1]

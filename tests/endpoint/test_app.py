@@ -328,11 +328,13 @@ def test_store_away():
         assert b"sendtide_store_up_ratio 0.0" in client.ask("GET", "/metrics")[2]
 
 
-def test_metrics(client):
+def test_metrics(store):
     """Prometheus sees requests by status and rows by model, and no client's recipients."""
-    client.infer("send_time", asking(ANNA, BERT))
-    client.infer("send_time", b"{")
-    text = client.ask("GET", "/metrics")[2].decode()
+    with background(build(store)) as url:
+        client = Client(url)
+        client.infer("send_time", asking(ANNA, BERT))
+        client.infer("send_time", b"{")
+        text = client.ask("GET", "/metrics")[2].decode()
 
     assert 'sendtide_endpoint_requests_total{status="200"} 1.0' in text
     assert 'sendtide_endpoint_requests_total{status="400"} 1.0' in text

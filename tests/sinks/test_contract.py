@@ -179,12 +179,13 @@ def test_metrics_carry_freshness(store):
     """Freshness is the reader's now minus the newest event, and unknown numbers stay None."""
     sink, reader = store
 
-    sink.write_models(OWNER, [summary(drift=0.25, drift_feature="words", events=7)])
+    given = summary(drift=0.25, drift_feature="words", events=7, hour_scores=[0.1, 0.2])
+    sink.write_models(OWNER, [given])
     (row,) = reader.metrics("acme")
 
     assert row.freshness_s == 2.5
     assert not row.stale
-    assert row.summary == summary(drift=0.25, drift_feature="words", events=7)
+    assert row.summary == given
     assert row.summary.auc is None
 
 
@@ -280,11 +281,16 @@ def test_workers_that_beat_are_alive(store):
 
 def test_names_cannot_forge_keys(store):
     """A client or recipient that could be mistaken for another key is refused."""
-    _, reader = store
+    sink, reader = store
 
     for client in ("a}:recipient", "", "a b", "é", "a:b", "a\n"):
+        for read in (reader.metrics, reader.freshness, reader.counts):
+            with pytest.raises(ConfigurationError, match="cannot be part of a key"):
+                read(client)
         with pytest.raises(ConfigurationError, match="cannot be part of a key"):
             reader.records([client], ["0" * 32])
+        with pytest.raises(ConfigurationError, match="cannot be part of a key"):
+            sink.write_models(OWNER, [summary(client)])
     for recipient in ("a@b.com", "0" * 31, "A" * 32, "0" * 32 + "\n"):
         with pytest.raises(ConfigurationError, match="keyed hash of the address"):
             reader.records(["acme"], [recipient])

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -29,6 +29,19 @@ KEEP_ALIVE_S: Final = 15
 SHUTDOWN_S: Final = 5
 
 
+@runtime_checkable
+class Startable(Protocol):
+    """An application with a task of its own."""
+
+    async def start(self) -> None:
+        """Called before the first request."""
+        ...
+
+    async def stop(self) -> None:
+        """Called after the last."""
+        ...
+
+
 class Mount:
     """Hands a request to the application whose prefix its path starts with."""
 
@@ -39,7 +52,7 @@ class Mount:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await self._live(receive, send)
             return
         if scope["type"] != "http":
             return
@@ -50,13 +63,18 @@ class Mount:
                 return
         await answer_json(send, 404, {"error": "there is nothing here; see GET /v2"})
 
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Start and stop the applications that have something running."""
+        apps: list[object] = [app for _, app in self._apps]
+        running = [app for app in apps if isinstance(app, Startable)]
+        while True:
+            message = await receive()
+            stopping = message["type"] == "lifespan.shutdown"
+            for app in running:
+                await (app.stop() if stopping else app.start())
+            await send({"type": f"{message['type']}.complete"})
+            if stopping:
+                return
 
 
 class MetricsPage:

@@ -21,11 +21,13 @@ key                                   type     TTL       holds
 `sendtide:1:live`                     channel  -         client names (JSON list), when they change
 ====================================  =======  ========  ==========================================
 
-A TTL starts anew with every write. Counts and totals are absolute values out of a partition's
-state, never increments: writing them twice, or replaying after a crash, leaves the same numbers.
-Sum a count over its partitions to get the whole. Names of counts: the buckets `applied`,
-`duplicate`, `late`, `dead_letter`, `erased`, the kinds of engagement, and for totals also `in`,
-`predictions`, `windows`.
+In a model hash numbers are decimal text, `hour_scores` is a JSON list, and a field that is absent
+is not known yet. A TTL starts anew with every write.
+
+Counts and totals are absolute values out of a partition's state, never increments: writing them
+twice, or replaying after a crash, leaves the same numbers. Sum a count over its partitions to get
+the whole. Names of counts: the buckets `applied`, `duplicate`, `late`, `dead_letter`, `erased`,
+the kinds of engagement, and for totals also `in`, `predictions`, `windows`.
 
 Every write names its *owner* (group, partition, epoch). The script that writes compares the epoch
 with the fence first, so a worker that lost its partition can never overwrite its successor.

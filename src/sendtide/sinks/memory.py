@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from sendtide.events.errors import Fenced
 from sendtide.events.records import RECIPIENT_RECORD, unpack_recipients
 from sendtide.sinks.contract import RecipientRows, RecipientView
-from sendtide.sinks.layout import Owner, Retention, fence_key, recipient_key, recipient_keys
+from sendtide.sinks.layout import (
+    Owner,
+    Retention,
+    client_key,
+    fence_key,
+    recipient_key,
+    recipient_keys,
+)
 from sendtide.sinks.summaries import (
     ClientActivity,
     ModelMetrics,
@@ -75,6 +82,7 @@ class MemoryStore:
         self._pass_fence(owner)
         until = self._until(self._retention.summary_s)
         for row in summaries:
+            client_key(row.client_id, "model", row.model)
             self._models[row.client_id, row.model] = (until, row)
             self._note(row.client_id, row.as_of_ms)
 
@@ -83,6 +91,7 @@ class MemoryStore:
         self._pass_fence(owner)
         until = self._until(self._retention.summary_s)
         for row in rows:
+            client_key(row.client_id, "freshness", row.source)
             self._freshness[row.client_id, row.source, row.partition] = (until, row)
             self._note(row.client_id, row.as_of_ms)
 
@@ -91,6 +100,8 @@ class MemoryStore:
         self._pass_fence(owner)
         until = self._until(self._retention.counts_s)
         for row in rows:
+            if row.client_id is not None:
+                client_key(row.client_id, "counts")
             fields = self._counts.setdefault(row.client_id, {})
             for name, number in row.counts.items():
                 fields[f"{row.topic}/{row.partition}:{name}"] = (until, number)
@@ -106,7 +117,9 @@ class MemoryStore:
 
     def metrics(self, client: str | None = None, limit: int = 100) -> list[ModelMetrics]:
         """Newest numbers per client and model."""
-        names = [client] if client else [row.client_id for row in self.clients(limit)]
+        names = [client] if client is not None else [row.client_id for row in self.clients(limit)]
+        for name in names:
+            client_key(name, "models")  # the same names are refused as on a server
         now_ms = self._now_ms()
         return [
             judged(msgspec.to_builtins(row), now_ms, self._stale_after_s)
@@ -117,12 +130,14 @@ class MemoryStore:
 
     def freshness(self, client: str) -> list[SourceFreshness]:
         """One row per source and partition."""
+        client_key(client, "sources")
         now_ms = self._now_ms()
         found = sorted(self._freshness.items(), key=lambda pair: pair[0])
         return [row for (c, _, _), (until, row) in found if c == client and until > now_ms]
 
     def counts(self, client: str) -> dict[str, dict[str, int]]:
         """Topic to count to number, summed over partitions."""
+        client_key(client, "counts")
         return self._sums(client)
 
     def totals(self) -> dict[str, dict[str, int]]:

@@ -55,7 +55,7 @@ class RedisReader:
 
     def metrics(self, client: str | None = None, limit: int = 100) -> list[ModelMetrics]:
         """Newest numbers per client and model, in two round trips for any number of clients."""
-        names = [client] if client else [row.client_id for row in self.clients(limit)]
+        names = [client] if client is not None else [row.client_id for row in self.clients(limit)]
         models = self._ask(*(("SMEMBERS", client_key(name, "models")) for name in names))
         keys = [
             client_key(name, "model", model.decode())

@@ -164,6 +164,8 @@ class RedisSink:
         commands: list[Command] = []
         for row in summaries:
             fields = msgspec.to_builtins(row)
+            if row.hour_scores is not None:
+                fields["hour_scores"] = msgspec.json.encode(row.hour_scores)
             key = client_key(row.client_id, "model", row.model)
             known = [x for k, v in fields.items() if v is not None for x in (k, v)]
             unknown = [k for k, v in fields.items() if v is None]

@@ -27,8 +27,10 @@ def judged(fields: dict[str, Any], now_ms: int, stale_after_s: float) -> ModelMe
         CorruptData: fields of another layout.
     """
     try:
+        if isinstance(fields.get("hour_scores"), str):
+            fields = {**fields, "hour_scores": msgspec.json.decode(fields["hour_scores"])}
         summary = msgspec.convert(fields, ModelSummary, strict=False)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         msg = f"model summary {fields!r:.200} cannot be read: {error}"
         raise CorruptData(msg) from error
     freshness_s = max(0.0, (now_ms - summary.newest_event_ms) / 1000)

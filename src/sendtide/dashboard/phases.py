@@ -1,0 +1,71 @@
+"""The five phases of a model's life, each with what is really measured now, and what is not yet.
+
+The phases are those of a platform page that follows a model from its data to its worth: Data
+preparation, Model development, Deployment, Monitoring, Business value. A phase is `live` only if
+numbers of this moment stand behind it, `waiting` if nothing has arrived, `planned` if the program
+does not measure it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["phases"]
+
+
+def _phase(name: str, live: bool, says: str, missing: str) -> dict[str, Any]:
+    return {"name": name, "state": "live" if live else "waiting", "says": says, "missing": missing}
+
+
+def _mean(rows: list[dict[str, Any]], key: str) -> str:
+    """Mean over models weighted by what they learned, as text; an en dash if none is known."""
+    known = [(row[key], row["learned"]) for row in rows if row[key] is not None]
+    weight = sum(learned for _, learned in known)
+    if not weight:
+        return "–"  # noqa: RUF001 - the typographic sign for "no value"
+    return f"{sum(value * learned for value, learned in known) / weight:.3f}"
+
+
+def phases(
+    kpi: dict[str, Any], rows: list[dict[str, Any]], totals: dict[str, dict[str, int]]
+) -> list[dict[str, Any]]:
+    """The five phases with one sentence each, from the numbers of this sample."""
+    events = kpi["events"]
+    kept = f"{events['applied'] / events['in']:.1%}" if events["in"] else "–"  # noqa: RUF001
+    learned = sum(row["learned"] for row in rows)
+    monitored = sum(row["drift"] is not None for row in rows)
+    conversions = totals.get("email.engagements", {}).get("conversion", 0)
+    value = _phase(
+        "Business value", conversions > 0, f"{conversions:,} conversions", "worth, uplift"
+    )
+    if not conversions:
+        value |= {"state": "planned", "says": "no conversions reported yet"}
+    return [
+        _phase(
+            "Data preparation",
+            events["in"] > 0,
+            f"{kept} of events applied, {events['dead_letter']:,} dead letters",
+            "completeness, origin",
+        ),
+        _phase(
+            "Model development",
+            learned > 0,
+            f"{learned:,} labels learned, AUC {_mean(rows, 'auc')}, "
+            f"log loss {_mean(rows, 'log_loss')}",
+            "champion and challenger",
+        ),
+        _phase(
+            "Deployment",
+            any(row["model_version"] for row in rows),
+            f"{len(rows):,} models live, {kpi['predictions']:,} predictions",
+            "canaries, roll-back",
+        ),
+        _phase(
+            "Monitoring",
+            monitored > 0,
+            f"{monitored:,} models watched, {kpi['drifting']:,} drifting, "
+            f"{kpi['windows']:,} windows",
+            "forecast of drift",
+        ),
+        value,
+    ]

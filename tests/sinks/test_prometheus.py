@@ -1,0 +1,94 @@
+"""What a scrape sees."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from sendtide.sinks import (
+    MemoryStore,
+    ModelSummary,
+    Owner,
+    PartitionCounts,
+    RedisReader,
+    WorkerBeat,
+)
+from sendtide.sinks.prometheus import ReadModelCollector, render
+
+NOW_MS = 1_790_000_600_000
+OWNER = Owner("clients", 0, 1)
+GRAMMAR = re.compile(
+    r"sendtide(_[a-z0-9]+)+_(seconds|ratio|probability|nats|count|events_per_second|"
+    r"predictions_per_second|total)"
+)
+
+
+def scraped(reader, top_clients=50):
+    registry = CollectorRegistry()
+    registry.register(ReadModelCollector(reader, top_clients))
+    families = text_string_to_metric_families(render(registry).decode())
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def filled():
+    store = MemoryStore(now_ms=lambda: NOW_MS)
+    for i in range(5):
+        row = ModelSummary(
+            client_id=f"c{i}",
+            model="send_time",
+            as_of_ms=NOW_MS + i,
+            newest_event_ms=NOW_MS - 1500,
+            drift=0.2,
+        )
+        store.write_models(OWNER, [row])
+    counts = {"applied": 70, "late": 2}
+    for partition in (0, 1):
+        row = PartitionCounts(
+            client_id=None, topic="email.sends", partition=partition, counts=counts
+        )
+        store.write_counts(OWNER, [row])
+    store.beat(WorkerBeat(worker="w-1", at_ms=NOW_MS, started_at_ms=NOW_MS, events_per_s=9.0))
+    return store
+
+
+def test_numbers_of_the_read_model():
+    """Events add up over partitions; freshness, drift and speeds are gauges."""
+    found = scraped(filled())
+
+    assert found["sendtide_events_total", "applied", "email.sends"] == 140
+    assert found["sendtide_events_total", "email.sends", "late"] == 4
+    assert found["sendtide_model_freshness_seconds", "c4", "send_time"] == 1.5
+    assert found["sendtide_model_drift_ratio", "c4", "send_time"] == 0.2
+    assert found["sendtide_worker_speed_events_per_second", "w-1"] == 9
+    assert found["sendtide_store_up_ratio",] == 1
+
+
+def test_unknown_numbers_have_no_sample():
+    """A number that is not known yet is absent, not zero."""
+    assert not [key for key in scraped(filled()) if key[0] == "sendtide_model_auc_ratio"]
+
+
+def test_clients_are_bounded():
+    """Only the clients written last are labels."""
+    found = scraped(filled(), top_clients=2)
+
+    assert {key[1] for key in found if key[0] == "sendtide_model_drift_ratio"} == {"c3", "c4"}
+
+
+def test_names_follow_the_grammar():
+    """Every name is namespace, noun, unit, and `_total` for counters."""
+    names = {key[0] for key in scraped(filled())}
+
+    assert len(names) > 5
+    assert [name for name in names if not GRAMMAR.fullmatch(name)] == []
+
+
+def test_store_away():
+    """Without the store there is one sample that says so, and no error."""
+    assert scraped(RedisReader("redis://127.0.0.1:1/0")) == {("sendtide_store_up_ratio",): 0}
