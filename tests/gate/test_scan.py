@@ -18,11 +18,13 @@ from sendtide.gate.scan import (
 )
 
 _FIELDS = Fields.of(("a", "event_time_ms", "unclickable_images"))
+FOUND = Found.room_for(_FIELDS)
 
 
 def scan(text):
-    """Scan one record; return what was found, row 0."""
-    found = Found.room_for(_FIELDS)
+    """Scan one record; return what was found, row 0, until the next call."""
+    found = FOUND
+    found.sure[:] = 2
     data = np.frombuffer(text + SENTINEL, np.uint8)
     scan_block(data, np.array([0, len(text)], np.int64), _FIELDS, found)
     return found
@@ -41,6 +43,21 @@ def test_a_string_is_taken_if_and_only_if_it_is_text_as_it_is(raw):
     if plain:
         assert found.tags[0, 0] == STRING
         assert found.spans[0, 0].tolist() == [6, 6 + len(raw)]
+
+
+def test_utf8_is_judged_as_python_judges_it_at_every_border():
+    """All lead bytes, with the second bytes around each limit of well-formed sequences."""
+    for lead in range(0x80, 0x100):
+        for second in (0x7E, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0):
+            for tail in (b"", b"\x80", b"\xbf\x80", b"\x80\xc0", b"\x80\x80\x80"):
+                raw = bytes([lead, second]) + tail
+                try:
+                    raw.decode()
+                except UnicodeDecodeError:
+                    well_formed = False
+                else:
+                    well_formed = True
+                assert bool(scan(b'{"a":"' + raw + b'"}').sure[0]) == well_formed, raw
 
 
 @given(st.dictionaries(st.text("abc_é", max_size=4), st.integers() | st.booleans() | st.none()))

@@ -74,6 +74,8 @@ def _selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
 class Gate(ABC, Generic[Batch]):
     """Reads chunks of one topic. Deterministic: the same records give the same rows, always.
 
+    Keeps scratch space between chunks, so each thread needs a gate of its own.
+
     Args:
         max_future_ms: how far an event may lie after its record's Kafka timestamp.
         clients, sources, segments, zones: where spellings are learned; may be shared by gates.
