@@ -26,7 +26,9 @@ _PASSING: Final = (
     redis.exceptions.ReadOnlyError,
 )
 """What a restart, a failover or a full network brings and time heals."""
-_PASSING_REPLIES: Final = ("OOM ", "LOADING ", "READONLY ", "MASTERDOWN ", "BUSY ", "TRYAGAIN ")
+_PASSING_NAMES: Final = frozenset({"OutOfMemoryError", "MasterDownError", "TryAgainError"})
+_PASSING_WORDS: Final = ("OOM command not allowed", "used memory > 'maxmemory'", "BUSY ")
+"""Refusals that pass too: by class, or by text where a script has wrapped them."""
 
 
 def shown(url: str) -> str:
@@ -92,7 +94,7 @@ def _judge(error: redis.exceptions.ResponseError, where: str) -> Exception:
     text = str(error)
     if "FENCED " in text:
         raise Fenced(text[text.index("FENCED ") :]) from error
-    if text.startswith(_PASSING_REPLIES):
+    if type(error).__name__ in _PASSING_NAMES or any(word in text for word in _PASSING_WORDS):
         return error
     msg = f"Redis at {where} refuses a command: {text}"
     raise ConfigurationError(msg) from error
