@@ -99,6 +99,7 @@ class Gate(ABC, Generic[Batch]):
         self._compiled = compiled
         self._fields = Fields.of(self.event.__struct_fields__)
         self._found = Found.room_for(self._fields)
+        self._codes: list[dict[str, int]] = [{} for _ in range(_KINDS_OF_NAMES)]
         self._zones = _zone_slots()
         self._known = np.zeros((_KINDS_OF_NAMES, 1024), np.uint64)
 
@@ -178,8 +179,10 @@ class Gate(ABC, Generic[Batch]):
     def _learn(self, kind: int, spelling: str | None) -> int:
         if spelling is None:
             return 0
-        code = hash_text(spelling)
-        self._names[kind].learn(code, spelling)
+        code = self._codes[kind].get(spelling)
+        if code is None:
+            code = self._codes[kind][spelling] = hash_text(spelling)
+            self._names[kind].learn(code, spelling)
         return code
 
     def _forget(self, batch: Batch, row: int, key: bytes | None) -> None:  # noqa: ARG002
