@@ -10,6 +10,7 @@ answered with a made-up number.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,8 @@ WEEK_MS: Final = HOURS_PER_WEEK * HOUR_MS
 UNKNOWN: Final = "unknown"
 _ROWS_AT_ONCE: Final = 1_000
 """Bounds the table of candidates to 1,000 x 337 hours, about 3 MB a column."""
+
+_LOCAL: Final = threading.local()
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -144,11 +147,10 @@ def _send_time(question: Question) -> list[OutputTensor]:
     scores[unknown] = np.nan
     n = len(scores)
     at, probability = np.full(n, -1, np.int64), np.full(n, np.nan)
-    zones = ZoneTable()
     for first in range(0, n, _ROWS_AT_ONCE):
         some = slice(first, first + _ROWS_AT_ONCE)
         start, end = question.window_start_ms[some], question.window_end_ms[some]
-        at[some], probability[some] = _best(scores[some], start, end, question.zone[some], zones)
+        at[some], probability[some] = _best(scores[some], start, end, question.zone[some])
     at[unknown] = -1
     return [
         OutputTensor("send_at_ms", "INT64", at),
@@ -158,20 +160,27 @@ def _send_time(question: Question) -> list[OutputTensor]:
     ]
 
 
+def _zones() -> ZoneTable:
+    """Zones of the current thread: a table grows when it meets one, so threads share none."""
+    if not hasattr(_LOCAL, "zones"):
+        _LOCAL.zones = ZoneTable()
+    zones: ZoneTable = _LOCAL.zones
+    return zones
+
+
 def _best(
-    scores: NDArray[np.float32], start: I64, end: I64, zone: NDArray[np.uint64], zones: ZoneTable
+    scores: NDArray[np.float32], start: I64, end: I64, zone: NDArray[np.uint64]
 ) -> tuple[I64, F64]:
     """The first of the best candidates of each row: the window's start, then every full hour."""
     hours = int((end - start).max()) // HOUR_MS + 2
     times = start[:, None] // HOUR_MS * HOUR_MS + np.arange(hours) * HOUR_MS
     times[:, 0] = start
-    local, _ = zones.local_hours(times.ravel(), np.repeat(zone, hours))
-    found = np.take_along_axis(scores, local.reshape(times.shape).astype(np.intp), 1)
-    found = np.where(times < end[:, None], found, np.float32(-1))
-    best = np.argmax(np.nan_to_num(found, nan=0.0), axis=1)[:, None]
-    at: I64 = np.take_along_axis(times, best, 1)[:, 0]
-    probability: F64 = np.take_along_axis(found, best, 1)[:, 0].astype(np.float64)
-    return at, probability
+    local, _ = _zones().local_hours(times.ravel(), np.repeat(zone, hours))
+    row = np.arange(len(times))
+    found = scores[row[:, None], local.reshape(times.shape)]
+    found[times >= end[:, None]] = -1  # below every score; NaN of unknown rows is seen to later
+    best = found.argmax(axis=1)
+    return times[row, best], found[row, best].astype(np.float64)
 
 
 MODELS: Final = {

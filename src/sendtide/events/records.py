@@ -86,10 +86,10 @@ def unpack_recipients(data: bytes) -> NDArray[np.void]:
         )
         raise CorruptData(msg)
     records = np.frombuffer(data, RECIPIENT_RECORD)
-    unknown = np.unique(records["layout"][records["layout"] != RECIPIENT_LAYOUT])
+    unknown = records["layout"][records["layout"] != RECIPIENT_LAYOUT]
     if len(unknown):
         msg = (
-            f"recipient record has layout {unknown.tolist()}, this build reads {RECIPIENT_LAYOUT}; "
+            f"recipient record has layout {int(unknown[0])}, this build reads {RECIPIENT_LAYOUT}; "
             "upgrade the reader"
         )
         raise CorruptData(msg)
