@@ -4,8 +4,8 @@
 first moment; each candidate's score is that of its hour of the week on the recipient's clock.
 `open_propensity`: the probability that a person opens the next message.
 
-A recipient nobody has heard of is answered with tier `unknown`, NaN and `stale`: true. It is never
-answered with a made-up number.
+A recipient nobody has heard of is answered from its client (tier `client`, see `fallback`), and
+where that has no hours, with tier `unknown`, NaN and `stale`: true. No number is ever made up.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sendtide.endpoint.access import Grant
 from sendtide.endpoint.answers import Question, ServedModel, windows, zone_codes
+from sendtide.endpoint.fallback import ClientFallback
 from sendtide.endpoint.tensors import (
     Column,
     InferRequest,
@@ -56,6 +57,7 @@ class Inferrer:
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self._reader = reader
+        self._fallback = ClientFallback(reader)
         self._stale_after_s = stale_after_s
         self._limit_rows = limit_rows
         self._now_ms = now_ms
@@ -101,6 +103,7 @@ class Inferrer:
         zone = zone_codes(cast("list[str] | None", columns.get("timezone")), rows)
         try:
             records = self._reader.records(clients, recipients)
+            records = self._fallback.fill(clients, records)
         except ConfigurationError as error:
             raise Refusal(400, str(error)) from error
         return Question(
