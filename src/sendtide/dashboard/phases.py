@@ -26,6 +26,13 @@ def _mean(rows: list[dict[str, Any]], key: str) -> str:
     return f"{sum(value * learned for value, learned in known) / weight:.3f}"
 
 
+def _business_value(conversions: int) -> dict[str, Any]:
+    """Conversions are counted as they are reported; what they are worth is not computed yet."""
+    says = f"{conversions:,} conversions" if conversions else "no conversions reported yet"
+    phase = _phase("Business value", conversions > 0, says, "worth, uplift")
+    return phase if conversions else phase | {"state": "planned"}
+
+
 def phases(
     kpi: dict[str, Any], rows: list[dict[str, Any]], totals: dict[str, dict[str, int]]
 ) -> list[dict[str, Any]]:
@@ -34,12 +41,6 @@ def phases(
     kept = f"{events['applied'] / events['in']:.1%}" if events["in"] else "–"  # noqa: RUF001
     learned = sum(row["learned"] for row in rows)
     monitored = sum(row["drift"] is not None for row in rows)
-    conversions = totals.get("email.engagements", {}).get("conversion", 0)
-    value = _phase(
-        "Business value", conversions > 0, f"{conversions:,} conversions", "worth, uplift"
-    )
-    if not conversions:
-        value |= {"state": "planned", "says": "no conversions reported yet"}
     return [
         _phase(
             "Data preparation",
@@ -67,5 +68,5 @@ def phases(
             f"{kpi['windows']:,} windows",
             "forecast of drift",
         ),
-        value,
+        _business_value(totals.get("email.engagements", {}).get("conversion", 0)),
     ]
