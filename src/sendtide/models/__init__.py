@@ -1,0 +1,23 @@
+"""River estimators and their compiled multi-client bank, and how their states travel.
+
+Comes in: labelled rows; counts; states from `ml.models`. Goes out: probabilities, scores, states.
+Invariant: the bank gives River's own numbers; predicting never changes a model.
+Limit: a compiled model is linear or made of counts; any other River model runs row by row.
+"""
+
+from sendtide.models.bank import LinearBank, LinearSettings
+from sendtide.models.directory import ModelDirectory
+from sendtide.models.parity import Parity, measure_parity
+from sendtide.models.registry import ALL_CLIENTS, ModelState
+from sendtide.models.send_time import SendTime
+
+__all__ = [
+    "ALL_CLIENTS",
+    "LinearBank",
+    "LinearSettings",
+    "ModelDirectory",
+    "ModelState",
+    "Parity",
+    "SendTime",
+    "measure_parity",
+]
