@@ -1,0 +1,175 @@
+"""Tumbling windows over event time: counts by (client row, series, bin), closed by a watermark.
+
+The watermark is the newest event time so far minus the allowed lateness. A window closes with the
+row that lifts the watermark to its end; a row whose window is closed is late: counted, not added.
+Windows that may still be open span lateness + size, so `OPEN_WINDOWS` places in a ring hold them
+all; a longer lateness is shortened to what the ring holds, and rows later than that are late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["OPEN_WINDOWS", "SKIP", "ClosedWindow", "TumblingCounts"]
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+
+OPEN_WINDOWS: Final = 64
+SKIP: Final = 255
+"""A bin that is not counted: the series has nothing to be compared with yet."""
+_FREE: Final = -1
+_NO_TIME: Final = -(1 << 62)
+_NEWEST, _LATE = 0, 1
+"""Places in `clock`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedWindow:
+    """A finished window. counts: int32 (clients, series, bins)."""
+
+    start_ms: int
+    end_ms: int
+    counts: I32
+
+
+@njit(cache=True)
+def _add_rows(
+    begin: int,
+    rows: Any,
+    times: Any,
+    bins: Any,
+    size_ms: int,
+    lateness_ms: int,
+    clock: Any,
+    ring: Any,
+    counts: Any,
+) -> int:
+    """Add rows from `begin` until one closes a window; return how many rows are done."""
+    oldest_end = np.int64(1 << 62)
+    for slot in range(len(ring)):
+        if ring[slot] != -1:
+            oldest_end = min(oldest_end, (ring[slot] + 1) * size_ms)
+    for i in range(begin, len(rows)):
+        number = times[i] // size_ms
+        end = (number + 1) * size_ms
+        if end <= clock[0] - lateness_ms:
+            clock[1] += 1
+            continue
+        if times[i] - lateness_ms >= oldest_end:
+            # The row closes windows whose places it may need: they are taken out first.
+            clock[0] = times[i]
+            return i
+        slot = number % len(ring)
+        ring[slot] = number
+        oldest_end = min(oldest_end, end)
+        clock[0] = max(clock[0], times[i])
+        for j in range(bins.shape[1]):
+            if bins[i, j] != 255:
+                counts[slot, rows[i], j, bins[i, j]] += 1
+    return len(rows)
+
+
+class TumblingCounts:
+    """Open windows of one partition.
+
+    Args:
+        size_ms: length of a window; windows start at whole multiples of it.
+        lateness_ms: how far behind the newest row a row may be.
+        series: how many series a row has.
+        bins: how many bins each has.
+    """
+
+    def __init__(self, size_ms: int, lateness_ms: int, series: int, bins: int) -> None:
+        if size_ms <= 0 or lateness_ms < 0:
+            msg = f"window of {size_ms} ms with lateness {lateness_ms} ms; allowed: > 0 and >= 0"
+            raise ValueError(msg)
+        self.size_ms = size_ms
+        self.lateness_ms = min(lateness_ms, (OPEN_WINDOWS - 2) * size_ms)
+        self._clock: I64 = np.array([_NO_TIME, 0], np.int64)
+        self._ring: I64 = np.full(OPEN_WINDOWS, _FREE, np.int64)
+        self._counts: I32 = np.zeros((OPEN_WINDOWS, 1, series, bins), np.int32)
+
+    @property
+    def late(self) -> int:
+        """Rows refused because their window was closed."""
+        return int(self._clock[_LATE])
+
+    @property
+    def watermark_ms(self) -> int:
+        """Windows that end here or before are closed."""
+        return int(self._clock[_NEWEST]) - self.lateness_ms
+
+    def grow(self, clients: int) -> None:
+        """Have room for `clients` rows."""
+        held = self._counts.shape[1]
+        if clients > held:
+            shape = (OPEN_WINDOWS, max(clients, 2 * held), *self._counts.shape[2:])
+            wider = np.zeros(shape, np.int32)
+            for slot in np.flatnonzero(self._ring != _FREE):
+                wider[slot, :held] = self._counts[slot]
+            self._counts = wider
+
+    def add(self, rows: I32, times: I64, bins: U8) -> list[ClosedWindow]:
+        """Count n rows in order; return the windows they closed, in order.
+
+        Args:
+            rows: (n,) client rows, below what `grow` was told.
+            times: (n,) event times, ms.
+            bins: (n, series) bin of each series, `SKIP` to leave one out.
+        """
+        closed: list[ClosedWindow] = []
+        done = 0
+        while True:
+            done = _add_rows(
+                done,
+                rows,
+                times,
+                bins,
+                self.size_ms,
+                self.lateness_ms,
+                self._clock,
+                self._ring,
+                self._counts,
+            )
+            if done == len(rows):
+                break
+            closed += self._close()
+        return closed
+
+    def _close(self) -> list[ClosedWindow]:
+        """Take out every window the watermark has passed, oldest first."""
+        ends = (self._ring + 1) * self.size_ms
+        due = np.flatnonzero((self._ring != _FREE) & (ends <= self.watermark_ms))
+        closed = []
+        for slot in due[np.argsort(self._ring[due])]:
+            end = int(ends[slot])
+            closed.append(ClosedWindow(end - self.size_ms, end, self._counts[slot].copy()))
+            self._counts[slot] = 0
+            self._ring[slot] = _FREE
+        return closed
+
+    def snapshot(self, clients: int) -> dict[str, NDArray[Any]]:
+        """The open windows, in order of time, and the clock; copies, `clients` rows each."""
+        slots = np.flatnonzero(self._ring != _FREE)
+        slots = slots[np.argsort(self._ring[slots])]
+        held = self._counts[slots, :clients]
+        return {"clock": self._clock.copy(), "numbers": self._ring[slots], "counts": held}
+
+    def restore(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `snapshot` gave."""
+        counts = columns["counts"]
+        self.grow(counts.shape[1])
+        self._clock[:] = columns["clock"]
+        self._ring[:] = _FREE
+        self._counts[:] = 0
+        for number, table in zip(columns["numbers"].tolist(), counts, strict=True):
+            self._ring[number % OPEN_WINDOWS] = number
+            self._counts[number % OPEN_WINDOWS, : len(table)] = table
