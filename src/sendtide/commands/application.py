@@ -1,0 +1,109 @@
+"""The program itself: the commands hang on it, and errors become exit codes in one place.
+
+Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 a server does not answer,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Final
+
+import typer
+from confluent_kafka import KafkaError, KafkaException
+from typer.core import TyperGroup
+
+from sendtide.commands.output import note
+from sendtide.events.errors import ConfigurationError, SendtideError, Unavailable
+from sendtide.transport import TransportError
+
+__all__ = ["CHECK_FAILED", "INTERRUPTED", "USAGE", "UNAVAILABLE", "app", "exit_code"]
+
+CHECK_FAILED: Final = 1
+USAGE: Final = 2
+UNAVAILABLE: Final = 3
+INTERRUPTED: Final = 130
+
+_AWAY: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+    }
+)
+
+
+def exit_code(error: Exception) -> tuple[int, str] | None:
+    """Exit code and sentence for an error made on purpose, None for a mistake of ours."""
+    if isinstance(error, Unavailable):
+        return UNAVAILABLE, str(error)
+    if isinstance(error, ConfigurationError | TransportError):
+        return USAGE, str(error)
+    if isinstance(error, KafkaException):
+        return _kafka_exit(error.args[0])
+    if isinstance(error, SendtideError):
+        return CHECK_FAILED, str(error)
+    return None
+
+
+def _kafka_exit(error: Any) -> tuple[int, str]:
+    if isinstance(error, KafkaError) and error.code() not in _AWAY:
+        return USAGE, f"Kafka refuses: {error.str()}; check --kafka and --kafka-config"
+    reason = error.str() if isinstance(error, KafkaError) else str(error)
+    return UNAVAILABLE, f"Kafka does not answer: {reason}; check that --kafka is reachable"
+
+
+class _Commands(TyperGroup):
+    """Ends every command with its exit code and one sentence, never a traceback for a user."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except (SendtideError, TransportError, KafkaException) as error:
+            found = exit_code(error)
+            assert found is not None
+            note(f"sendtide: {found[1]}")
+            raise typer.Exit(found[0]) from error
+
+
+app = typer.Typer(
+    name="sendtide",
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+"""Each command's module adds itself."""
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        typer.echo(f"sendtide {version('sendtide')}")
+    except PackageNotFoundError:
+        typer.echo("sendtide, not installed: running out of its sources")
+    raise typer.Exit
+
+
+@app.callback()
+def about(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Real-time machine learning for e-mail: Kafka in, online models, live predictions out.
+
+    Begin with `sendtide up`. It needs nothing but this program.
+
+    Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 a server does not answer,
+    130 interrupted.
+    """

@@ -1,0 +1,86 @@
+"""`sendtide worker`: one worker process; start as many as there are partitions, at most."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Annotated
+
+import typer
+
+from sendtide import stages
+from sendtide.commands.application import app
+from sendtide.commands.deployment import check_reachable, topic_specs
+from sendtide.commands.options import (
+    Kafka,
+    KafkaConfig,
+    PipelineFile,
+    RedisUrl,
+    pipeline_of,
+    servers_of,
+    url_of,
+)
+from sendtide.stages.settings import WorkerSettings
+from sendtide.transport import verify_topics
+
+__all__ = ["worker"]
+
+
+@app.command()
+def worker(
+    kafka: Kafka = None,
+    redis: RedisUrl = None,
+    kafka_config: KafkaConfig = None,
+    pipeline: PipelineFile = None,
+    group: Annotated[
+        str, typer.Option(help="Workers of one group share the partitions.")
+    ] = "sendtide",
+    name: Annotated[
+        str | None, typer.Option(help="Name in metrics; without it host and process.")
+    ] = None,
+    snapshots: Annotated[
+        str | None, typer.Option(metavar="URL", help="Instead of the pipeline's snapshots.url.")
+    ] = None,
+    progressive_log: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Receives the prediction and label of every learned row."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port for Prometheus on loopback; without it none.")
+    ] = None,
+    session_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How soon a dead worker is replaced.")
+    ] = 10.0,
+) -> None:
+    """Run one worker until SIGTERM or Ctrl-C. It finishes its work, writes it down, then leaves.
+
+    Start the same command on more machines: they share the partitions.
+
+    Example: `sendtide worker --kafka kafka-1:9092,kafka-2:9092 --redis redis://cache:6379/0
+    --kafka-config security.protocol=SASL_SSL --kafka-config secrets.conf`
+    """
+    servers, url, deployment = servers_of(kafka, kafka_config), url_of(redis), pipeline_of(pipeline)
+    check_reachable(servers)
+    verify_topics(servers.client(), topic_specs(deployment))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    code = stages.run_worker(
+        WorkerSettings(
+            kafka=servers.brokers,
+            redis=url,
+            pipeline=deployment,
+            kafka_config=servers.config,
+            group=group,
+            snapshots_url=snapshots,
+            progressive_log=progressive_log,
+            metrics_port=metrics_port,
+            name=name or _process_name(),
+            session_timeout_s=session_timeout,
+        )
+    )
+    raise typer.Exit(code)
+
+
+def _process_name() -> str:
+    host = "".join(c if c.isalnum() and c.isascii() else "-" for c in socket.gethostname())
+    return f"worker-{host[:40]}-{os.getpid()}"
