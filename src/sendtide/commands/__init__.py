@@ -6,10 +6,9 @@ Invariant: what is wrong is one sentence and an exit code, never a traceback; wi
 holds one JSON document and nothing else. Limit: it reads and starts things; it computes nothing.
 """
 
-from sendtide.commands import serve, simulate, topics, up, worker
 from sendtide.commands.application import app
 
-__all__ = ["app", "main", "serve", "simulate", "topics", "up", "worker"]
+__all__ = ["app", "main"]
 
 
 def main() -> None:

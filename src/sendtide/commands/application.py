@@ -6,18 +6,19 @@ Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 a server does 
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Final
 
 import typer
 from confluent_kafka import KafkaError, KafkaException
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from sendtide.commands.output import note
 from sendtide.events.errors import ConfigurationError, SendtideError, Unavailable
-from sendtide.transport import TransportError
+from sendtide.transport.errors import TransportError
 
-__all__ = ["CHECK_FAILED", "INTERRUPTED", "USAGE", "UNAVAILABLE", "app", "exit_code"]
+__all__ = ["CHECK_FAILED", "INTERRUPTED", "UNAVAILABLE", "USAGE", "app", "exit_code"]
 
 CHECK_FAILED: Final = 1
 USAGE: Final = 2
@@ -35,6 +36,25 @@ _AWAY: Final = frozenset(
         KafkaError.COORDINATOR_NOT_AVAILABLE,
     }
 )
+
+
+_COMMANDS: Final = {
+    "up": "Start everything on this machine, with a simulated provider.",
+    "worker": "Run one worker until stopped.",
+    "serve": "Serve predictions, metrics and the dashboard over HTTP.",
+    "topics": "Create, list and verify the nine topics.",
+    "produce": "Send events from a file or standard input.",
+    "simulate": "Send simulated mail and what becomes of it.",
+    "replay": "Send an archive of the past and score the predictions.",
+    "metrics": "Show live numbers per client and model.",
+    "predict": "Show one recipient's best hours and what they rest on.",
+    "models": "Show every client's models and how they do.",
+    "doctor": "Check this machine and the servers, and say what to do.",
+    "bench": "Measure parity, a worker's speed, and freshness.",
+    "endpoint": "The same as serve.",
+}
+_MODULES: Final = {"endpoint": "serve"}
+"""Module of a command where it is not the command's name."""
 
 
 def exit_code(error: Exception) -> tuple[int, str] | None:
@@ -58,7 +78,22 @@ def _kafka_exit(error: Any) -> tuple[int, str]:
 
 
 class _Commands(TyperGroup):
-    """Ends every command with its exit code and one sentence, never a traceback for a user."""
+    """Finds commands by name, and ends each with its exit code, never a traceback for a user."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
+        about = _COMMANDS.get(cmd_name)
+        return None if about is None else TyperCommand(cmd_name, help=about, callback=None)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        # Imported only now: the numeric libraries of all commands together take seconds.
+        module = import_module(f"sendtide.commands.{_MODULES.get(name or '', name)}")
+        command = typer.main.get_command(module.program)
+        command.name = name
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -80,7 +115,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-"""Each command's module adds itself."""
+"""The whole program; a command's module holds a `program` of its own."""
 
 
 def _show_version(wanted: bool) -> None:

@@ -93,7 +93,7 @@ class Cluster:
 
     def close(self) -> None:
         """End what still runs: children in reverse order, then Valkey, then the broker."""
-        for child in reversed(self._children + []):
+        for child in reversed(self._children):
             child.stop()
         for server in reversed(self._servers):
             server.stop()

@@ -61,9 +61,9 @@ class KafkaServers:
     brokers: str
     config: dict[str, str] = field(default_factory=dict, repr=False)
 
-    def client(self, **more: str | int) -> dict[str, str | int]:
+    def client(self) -> dict[str, str | int]:
         """Settings of one client. Only its critical log lines are printed: errors are raised."""
-        return {"log_level": 2, **self.config, **more, "bootstrap.servers": self.brokers}
+        return {"log_level": 2, **self.config, "bootstrap.servers": self.brokers}
 
 
 def servers_of(kafka: str | None, settings: Iterable[str] | None = None) -> KafkaServers:

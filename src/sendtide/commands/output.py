@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from sendtide.events.errors import ConfigurationError
 
-__all__ = ["note", "notes_console", "progress", "publish", "table"]
+__all__ = ["note", "notes_console", "progress", "publish", "stdout_console", "table"]
 
 
 def notes_console() -> Console:
     """The console for all that is not a result; made anew, since tests replace stderr."""
     return Console(stderr=True, highlight=False)
+
+
+def stdout_console() -> Console:
+    """The console for results."""
+    return Console(highlight=False)
 
 
 def note(text: str) -> None:
@@ -59,20 +64,26 @@ def _cell(value: object) -> str:
 _STDOUT: Final = "-"
 
 
-def publish(result: Any, json_file: str | None, shown: Table | str | None = None) -> None:
+def publish(
+    result: Any,
+    json_file: str | None,
+    shown: RenderableType | None = None,
+    *,
+    compact: bool = False,
+) -> None:
     """Write `result` as JSON where asked; else, or beside a file, show it to people.
 
-    Numbers that are not finite become null.
+    compact: on one line. Numbers that are not finite become null.
 
     Raises:
         ConfigurationError: the file cannot be written.
     """
     if json_file != _STDOUT and shown is not None:
-        console = Console(highlight=False)
-        console.print(shown, markup=False, soft_wrap=isinstance(shown, str))
+        stdout_console().print(shown, markup=False, soft_wrap=isinstance(shown, str))
     if json_file is None:
         return
-    text = msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n"
+    encoded = msgspec.json.encode(result)
+    text = (encoded if compact else msgspec.json.format(encoded, indent=2)).decode() + "\n"
     if json_file == _STDOUT:
         sys.stdout.write(text)
         sys.stdout.flush()

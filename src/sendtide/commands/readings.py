@@ -30,7 +30,7 @@ def summed_events(totals: Totals, pipeline: Pipeline) -> dict[str, int]:
 
 def log_ends(servers: KafkaServers, pipeline: Pipeline) -> int:
     """Records the input topics have ever held."""
-    consumer = Consumer(servers.client(**{"group.id": "sendtide-ends"}))
+    consumer = Consumer({**servers.client(), "group.id": "sendtide-ends"})
     try:
         return sum(
             consumer.get_watermark_offsets(

@@ -31,14 +31,13 @@ class Sender:
         self._reason = ""
         self._prefix = prefix
         self._producer = Producer(
-            servers.client(
-                **{
-                    "partitioner": "murmur2_random",
-                    "linger.ms": 5,
-                    "queue.buffering.max.messages": _QUEUED,
-                    "message.timeout.ms": 30_000,
-                }
-            )
+            {
+                **servers.client(),
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+                "queue.buffering.max.messages": _QUEUED,
+                "message.timeout.ms": 30_000,
+            }
         )
 
     def __enter__(self) -> Self:

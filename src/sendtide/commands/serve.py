@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from sendtide import endpoint
-from sendtide.commands.application import app
 from sendtide.commands.options import RedisUrl, url_of
 from sendtide.commands.output import note
+from sendtide.commands.program import new_program
 from sendtide.dashboard import Dashboard
 from sendtide.sinks import RedisReader
 
-__all__ = ["serve"]
+__all__ = ["program", "serve"]
+
+program = new_program()
 
 _Host = Annotated[str, typer.Option(help="Address to listen on; loopback unless there are keys.")]
 _Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free port.")]
@@ -23,8 +25,7 @@ _Keys = Annotated[
 ]
 
 
-@app.command(name="endpoint", hidden=True)
-@app.command()
+@program.command()
 def serve(
     redis: RedisUrl = None, host: _Host = "127.0.0.1", port: _Port = 8080, keys: _Keys = None
 ) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import typer
 
 from sendtide import lab
-from sendtide.commands.application import app
 from sendtide.commands.options import (
     JsonFile,
     Kafka,
@@ -21,20 +20,23 @@ from sendtide.commands.options import (
     servers_of,
 )
 from sendtide.commands.output import progress, publish
+from sendtide.commands.program import new_program
 from sendtide.commands.sending import Sender
 from sendtide.events.topics import SENDS
 from sendtide.events.wire import Records
 from sendtide.lab import Scenario, Simulator, Spoiler
 from sendtide.pipeline import Pipeline
 
-__all__ = ["simulate"]
+__all__ = ["program", "simulate"]
+
+program = new_program()
 
 _DAY_MS: Final = 86_400_000
 _SHARES: Final = {"duplicate": 0.01, "late": 0.003, "poison": 0.003}
 _ERASED_SHARE: Final = 0.0005
 
 
-@app.command()
+@program.command()
 def simulate(
     kafka: Kafka = None,
     kafka_config: KafkaConfig = None,
@@ -101,9 +103,7 @@ class _Stop:
         self.asked = True
 
 
-def _history(
-    simulator: Simulator, events: int, days: float, stop: _Stop
-) -> Iterator[Records]:
+def _history(simulator: Simulator, events: int, days: float, stop: _Stop) -> Iterator[Records]:
     if not events:
         return
     end_ms = time.time_ns() // 1_000_000

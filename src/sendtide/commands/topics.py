@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
-from sendtide.commands.application import app
 from sendtide.commands.deployment import check_reachable, create_missing, topic_specs
 from sendtide.commands.options import (
     JsonFile,
@@ -17,16 +14,16 @@ from sendtide.commands.options import (
     servers_of,
 )
 from sendtide.commands.output import publish, table
+from sendtide.commands.program import new_program
 from sendtide.events.topics import TOPICS
 from sendtide.transport import partition_counts, verify_topics
 
-__all__ = ["topics"]
+__all__ = ["program"]
 
-topics = typer.Typer(no_args_is_help=True, help="Create, list and verify the nine topics.")
-app.add_typer(topics, name="topics")
+program = new_program("Create, list and verify the nine topics.")
 
 
-@topics.command()
+@program.command()
 def create(
     kafka: Kafka = None,
     kafka_config: KafkaConfig = None,
@@ -44,7 +41,7 @@ def create(
     publish(result, json, shown)
 
 
-@topics.command(name="list")
+@program.command(name="list")
 def list_topics(
     kafka: Kafka = None,
     kafka_config: KafkaConfig = None,
@@ -74,7 +71,7 @@ def list_topics(
     publish(rows, json, table("", columns, [list(row.values()) for row in rows]))
 
 
-@topics.command()
+@program.command()
 def verify(
     kafka: Kafka = None,
     kafka_config: KafkaConfig = None,

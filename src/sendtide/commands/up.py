@@ -16,7 +16,6 @@ from urllib.request import urlopen
 
 import typer
 
-from sendtide.commands.application import app
 from sendtide.commands.cluster import Cluster
 from sendtide.commands.deployment import create_missing, topic_specs
 from sendtide.commands.options import (
@@ -30,6 +29,7 @@ from sendtide.commands.options import (
     servers_of,
 )
 from sendtide.commands.output import note, publish
+from sendtide.commands.program import new_program
 from sendtide.commands.readings import Reading, Readings, log_ends
 from sendtide.commands.watching import LiveView
 from sendtide.endpoint.server import listen
@@ -38,7 +38,9 @@ from sendtide.pipeline import Pipeline
 from sendtide.sinks import RedisReader
 from sendtide.sinks.connection import shown
 
-__all__ = ["up"]
+__all__ = ["program", "up"]
+
+program = new_program()
 
 _DRAIN_S: Final = 20.0
 _QUIET_S: Final = 3.0
@@ -61,7 +63,7 @@ class _Wishes:
     port: int
 
 
-@app.command()
+@program.command()
 def up(
     duration: Annotated[
         float | None, typer.Option("--for", metavar="SECONDS", help="End by itself after this.")

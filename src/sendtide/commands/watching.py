@@ -15,9 +15,9 @@ from sendtide.commands.output import note, notes_console, table
 from sendtide.commands.readings import BUCKETS, Reading
 from sendtide.sinks import ModelMetrics
 
-__all__ = ["HOURS", "LiveView", "hour_name"]
+__all__ = ["DAYS", "HOURS", "LiveView", "hour_name"]
 
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 HOURS: Final = 24
 _CHANGES_KEPT: Final = 5
 _MODELS_SHOWN: Final = 10
@@ -29,7 +29,7 @@ def hour_name(hour_of_week: int | None) -> str:
     if hour_of_week is None:
         return "-"
     day, hour = divmod(hour_of_week, HOURS)
-    return f"{_DAYS[day]} {hour:02d}:00"
+    return f"{DAYS[day]} {hour:02d}:00"
 
 
 class LiveView:

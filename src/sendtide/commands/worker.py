@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from sendtide import stages
-from sendtide.commands.application import app
 from sendtide.commands.deployment import check_reachable, topic_specs
 from sendtide.commands.options import (
     Kafka,
@@ -21,13 +20,18 @@ from sendtide.commands.options import (
     servers_of,
     url_of,
 )
+from sendtide.commands.program import new_program
 from sendtide.stages.settings import WorkerSettings
 from sendtide.transport import verify_topics
 
-__all__ = ["worker"]
+__all__ = ["program", "worker"]
+
+program = new_program()
+
+_LOG_LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-@app.command()
+@program.command()
 def worker(
     kafka: Kafka = None,
     redis: RedisUrl = None,
@@ -44,7 +48,7 @@ def worker(
     ] = None,
     progressive_log: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Receives the prediction and label of every learned row."),
+        typer.Option(metavar="FILE", help="Receives each learned row's prediction."),
     ] = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Port for Prometheus on loopback; without it none.")
@@ -63,7 +67,9 @@ def worker(
     servers, url, deployment = servers_of(kafka, kafka_config), url_of(redis), pipeline_of(pipeline)
     check_reachable(servers)
     verify_topics(servers.client(), topic_specs(deployment))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     code = stages.run_worker(
         WorkerSettings(
             kafka=servers.brokers,
