@@ -23,7 +23,7 @@ def test_cuts_where_river_cuts(seed: int) -> None:
     cuts = 0
     for value in losses:
         river.update(float(value))
-        verdict = watch.update(row, np.array([value]))[0]
+        verdict = watch.update(row, np.array([value]))[0][0]
         assert (verdict != 0) == river.drift_detected
         assert watch.widths()[1] == river.width
         assert abs(watch.means()[1] - river.estimation) < 1e-9
@@ -40,8 +40,9 @@ def test_only_worse_is_called_worse() -> None:
         watch = LossWatch(0.002)
         watch.grow(1)
         rows = np.zeros(4000, np.int32)
-        verdicts = watch.update(rows, np.concatenate([first, second]))
+        verdicts, means = watch.update(rows, np.concatenate([first, second]))
         assert set(verdicts[verdicts != 0].tolist()) == {sign}
+        assert (np.sign(means[:, 1] - means[:, 0]) == verdicts).all()
 
 
 def test_clients_do_not_meet_and_snapshots_go_on() -> None:
@@ -51,12 +52,12 @@ def test_clients_do_not_meet_and_snapshots_go_on() -> None:
     mixed = np.column_stack(streams).ravel()
     first = LossWatch(0.002)
     first.grow(3)
-    verdicts = first.update(rows[:10_001], mixed[:10_001])
+    verdicts, _ = first.update(rows[:10_001], mixed[:10_001])
     second = LossWatch(0.002)
     second.restore(first.snapshot())
-    verdicts = np.concatenate([verdicts, second.update(rows[10_001:], mixed[10_001:])])
+    verdicts = np.concatenate([verdicts, second.update(rows[10_001:], mixed[10_001:])[0]])
     for client, stream in enumerate(streams):
         alone = LossWatch(0.002)
         alone.grow(1)
-        expected = alone.update(np.zeros(len(stream), np.int32), stream)
+        expected, _ = alone.update(np.zeros(len(stream), np.int32), stream)
         assert (verdicts[rows == client] == expected).all()

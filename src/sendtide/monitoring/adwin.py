@@ -118,6 +118,7 @@ def _update(
     rows: Any, losses: Any, sums: Any, filled: Any, totals: Any, variances: Any, delta: float
 ) -> Any:
     verdicts = np.zeros(len(rows), np.int8)
+    means = np.zeros((len(rows), 2), np.float64)
     for i in range(len(rows)):
         row = rows[i]
         s = sums[row]
@@ -133,8 +134,9 @@ def _update(
             _drop_oldest(s, filled[row], totals[row], variances[row])
             s[5] = 1.0
         if s[5] != 0.0:
-            verdicts[i] = 1 if s[1] / s[0] > before else -1
-    return verdicts
+            means[i, 0], means[i, 1] = before, s[1] / s[0]
+            verdicts[i] = 1 if means[i, 1] > before else -1
+    return verdicts, means
 
 
 class LossWatch:
@@ -156,10 +158,17 @@ class LossWatch:
                 wider[: len(array)] = array
                 setattr(self, name, wider)
 
-    def update(self, rows: I32, losses: F64) -> I8:
-        """Take n losses in order; return for each `WORSENED`, `IMPROVED` or 0."""
-        verdicts: I8 = _update(rows, losses, *self._arrays().values(), self.delta)
-        return verdicts
+    def update(self, rows: I32, losses: F64) -> tuple[I8, F64]:
+        """Take n losses in order.
+
+        Returns:
+            verdicts (n,): `WORSENED`, `IMPROVED` or 0; means (n, 2): the window's mean before and
+            after the cut, 0 where there is none.
+        """
+        verdicts: I8
+        means: F64
+        verdicts, means = _update(rows, losses, *self._arrays().values(), self.delta)
+        return verdicts, means
 
     def widths(self) -> F64:
         """Length of each client's window."""

@@ -1,7 +1,7 @@
 """From p-values to alarms: false discoveries held down, small effects ignored, flapping damped.
 
-All series of one closing window are judged together by Benjamini & Hochberg's procedure ("Controlling
-the false discovery rate", JRSS B 57 (1995) 289-300). A series is out of line in a window if it is
+All series of one closing window are judged together by Benjamini & Hochberg's procedure
+("Controlling the false discovery rate", JRSS B 57 (1995) 289-300). A series is out of line in a window if it is
 a discovery and its effect reaches the floor. Its alarm::
 
     quiet  --dwell windows in a row out of line-->  firing
@@ -37,10 +37,16 @@ class AlarmSettings:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Indices (client, series), each (n, 2), of alarms that one window opened and closed."""
+    """Alarms that one window opened and closed.
+
+    firing, resolved: (n, 2) indices (client, series). The times say where the first window of the
+    dwell began, (n,), ms.
+    """
 
     firing: I64
     resolved: I64
+    firing_since_ms: I64
+    resolved_since_ms: I64
 
 
 def discoveries(p_values: F64, alpha: float) -> Bool:
@@ -87,7 +93,12 @@ class Alarms:
         self.firing[turned] = ~self.firing[turned]
         self.since_ms[turned] = self._streak_start_ms[turned]
         self._streak[turned] = 0
-        return Changes(np.argwhere(firing), np.argwhere(resolved))
+        return Changes(
+            np.argwhere(firing),
+            np.argwhere(resolved),
+            self.since_ms[firing],
+            self.since_ms[resolved],
+        )
 
     def warning(self) -> Bool:
         """Series that are out of line but not yet for long enough to fire."""

@@ -1,0 +1,166 @@
+"""The models of a partition as others see them: summaries for pages, states for `ml.models`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.clients.learning import Learning, binned_auc
+from sendtide.clients.loss_alarms import LossAlarms
+from sendtide.clients.outcome import ClientSummary
+from sendtide.clients.roster import Roster
+from sendtide.clients.settings import ClientSettings
+from sendtide.clients.watching import SERIES, Watching
+from sendtide.models.registry import ALL_CLIENTS, ModelState
+from sendtide.models.send_time import HOURS, PRIOR_RATE, shrunk_rates
+from sendtide.monitoring.psi import CONVENTION
+
+__all__ = ["ModelBook"]
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelBook:
+    """A view of a partition's parts between two blocks; changes nothing."""
+
+    number: int
+    settings: ClientSettings
+    roster: Roster
+    learning: Learning
+    watching: Watching
+    loss_alarms: LossAlarms
+    exposed: I64
+    newest_ms: I64
+    _all_curve: F64 | None = field(default=None, init=False)
+    _segments_of: dict[int, list[int]] | None = field(default=None, init=False)
+
+    def send_time(self, row: int) -> ClientSummary:
+        """Hours of one client, shrunk to those of all clients of the partition."""
+        learning = self.learning
+        seen = bool(learning.counts[row, 0])
+        curve = self._client_curve(row) if seen else None
+        return ClientSummary(
+            model=self.settings.send_time_model,
+            open_rate=self._open_rate(row),
+            best_hour=int(curve.argmax()) if curve is not None else None,
+            hour_scores=[round(p, 6) for p in curve.tolist()] if curve is not None else None,
+            **self._common(row),
+        )
+
+    def open_propensity(self, row: int) -> ClientSummary:
+        """Quality and drift of one client's open propensity."""
+        learned = int(self.learning.counts[row, 0])
+        log_loss, brier = (self.learning.losses[row] / max(learned, 1)).tolist()
+        return ClientSummary(
+            model=self.settings.open_propensity_model,
+            predictions=int(self.exposed[row]),
+            windows=int(self.watching.judged_windows[row]),
+            log_loss=log_loss if learned else None,
+            brier=brier if learned else None,
+            auc=binned_auc(self.learning.scores[row]),
+            open_rate=self._open_rate(row),
+            **self._common(row),
+            **self._drift(row),
+        )
+
+    def states(self, row: int) -> tuple[ModelState, ModelState]:
+        """Both models of one client, with copies of their numbers."""
+        learning = self.learning
+        segments = self._segment_rows(row)
+        hours = {
+            "exposures": learning.exposures[row].copy(),
+            "opens": learning.opens[row].copy(),
+            "segments": np.array([self.roster.segment_hash[s] for s in segments], np.uint64),
+            "segment_exposures": learning.segment_exposures[segments],
+            "segment_opens": learning.segment_opens[segments],
+        }
+        sends, opens = learning.counts[row].tolist()
+        weights = {
+            "weights": learning.bank.weights[row].copy(),
+            "intercept": learning.bank.intercepts[row : row + 1].copy(),
+            "rate": np.array([learning.rates()[row], opens, sends], np.float64),
+        }
+        return (
+            self._state(row, self.settings.send_time_model, "send_time", hours),
+            self._state(row, self.settings.open_propensity_model, "open_propensity", weights),
+        )
+
+    def all_clients(self) -> ModelState:
+        """Hours over all clients of this partition."""
+        exposures, opens = self.learning.all_hours()
+        learned = int(self.learning.learned().sum())
+        return ModelState(
+            client_id=ALL_CLIENTS,
+            model=self.settings.send_time_model,
+            kind="send_time",
+            model_version=learned,
+            learned=learned,
+            newest_event_ms=int(self.newest_ms.max(initial=0)),
+            origin=self.number,
+            columns={"exposures": exposures, "opens": opens},
+        )
+
+    def _state(
+        self, row: int, model: str, kind: str, columns: dict[str, NDArray[Any]]
+    ) -> ModelState:
+        learned = int(self.learning.counts[row, 0])
+        return ModelState(
+            client_id=self.roster.names[row],
+            model=model,
+            kind=kind,
+            model_version=learned,
+            learned=learned,
+            newest_event_ms=int(self.newest_ms[row]),
+            origin=self.number,
+            columns=columns,
+        )
+
+    def _common(self, row: int) -> dict[str, Any]:
+        learned = int(self.learning.counts[row, 0])
+        return {
+            "client_id": self.roster.names[row],
+            "as_of_ms": int(self.newest_ms.max(initial=0)),
+            "newest_event_ms": int(self.newest_ms[row]),
+            "model_version": learned,
+            "events": int(self.exposed[row]),
+            "learned": learned,
+        }
+
+    def _drift(self, row: int) -> dict[str, Any]:
+        """The largest effect among the newest scores of each series; nothing before the first."""
+        if self.watching.judged_windows[row] == 0:
+            return {"drift_state": "firing"} if self.loss_alarms.firing(row) else {}
+        series = int(self.watching.effects[row].argmax())
+        firing = self.watching.alarms.firing[row].any() or self.loss_alarms.firing(row)
+        warning = self.watching.alarms.warning()[row].any()
+        return {
+            "drift": float(self.watching.effects[row, series]),
+            "drift_p_value": float(self.watching.p_values[row, series]),
+            "drift_feature": SERIES[series],
+            "drift_convention": CONVENTION,
+            "drift_state": "firing" if firing else "warning" if warning else "none",
+        }
+
+    def _open_rate(self, row: int) -> float | None:
+        sends, opens = self.learning.counts[row].tolist()
+        return opens / sends if sends else None
+
+    def _client_curve(self, row: int) -> F64:
+        if self._all_curve is None:
+            flat = np.full(HOURS, PRIOR_RATE)
+            exposures, opens = self.learning.all_hours()
+            self._all_curve = shrunk_rates(exposures, opens, flat, self.settings.prior_strength)
+        own = self.learning.exposures[row], self.learning.opens[row]
+        return shrunk_rates(*own, self._all_curve, self.settings.prior_strength)
+
+    def _segment_rows(self, row: int) -> list[int]:
+        if self._segments_of is None:
+            self._segments_of = {}
+            for segment, client in enumerate(self.roster.segment_client):
+                self._segments_of.setdefault(client, []).append(segment)
+        return self._segments_of.get(row, [])

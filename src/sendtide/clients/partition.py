@@ -1,0 +1,222 @@
+"""Stage B's logic for one partition of `ml.examples`: from blocks to models and judgements.
+
+    block -> rows seen for the first time -> rows of clients
+        labels    -> predict, score, learn -> hours, loss alarms
+        exposures -> predict -> references or windows -> drift alarms
+
+All state is a function of the rows in the topic's order: how they were cut into blocks, and which
+were repeated, makes no difference. A model's version is the number of labels it has learned, so
+that a replay gives the same version to the same model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.clients.learning import Learning
+from sendtide.clients.loss_alarms import LossAlarms
+from sendtide.clients.messages import drift_alerts, drift_metrics, loss_alert
+from sendtide.clients.model_book import ModelBook
+from sendtide.clients.outcome import ClientOutcome, ClientSummary, LearnedRows
+from sendtide.clients.repeats import RepeatFilter
+from sendtide.clients.roster import Roster, with_rows
+from sendtide.clients.settings import ClientSettings
+from sendtide.clients.watching import Watching
+from sendtide.events.columns import pack
+from sendtide.events.errors import CorruptData
+from sendtide.events.examples import ExampleBlock
+from sendtide.models.registry import ModelState
+
+__all__ = ["ClientPartition"]
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+Columns = dict[str, NDArray[Any]]
+
+_VERSION: Final = "1.0"
+_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching")
+
+
+class ClientPartition:
+    """All clients of one partition.
+
+    Attributes:
+        exposed: (clients,) exposures seen. newest_ms: (clients,) newest event time, 0 if none.
+    """
+
+    def __init__(self, number: int, settings: ClientSettings) -> None:
+        self.number = number
+        self.settings = settings
+        self.roster = Roster()
+        self.repeats = RepeatFilter()
+        self.learning = Learning(settings)
+        self.loss_alarms = LossAlarms(settings.adwin_delta)
+        self.watching = Watching(settings)
+        self.exposed: I64 = np.zeros(0, np.int64)
+        self.newest_ms: I64 = np.zeros(0, np.int64)
+        # What has been handed out is no state: after a restore everything is handed out again.
+        self._unsummarised: set[int] = set()
+        self._unpublished: set[int] = set()
+
+    def apply(self, block: ExampleBlock) -> ClientOutcome:
+        """Take one block.
+
+        Raises:
+            ValueError: a send offset below 0.
+        """
+        offsets = block.columns["send_offset"]
+        fresh = self.repeats.first_time(block.origin, block.kind, offsets)
+        accepted = int(fresh.sum())
+        outcome = ClientOutcome(accepted, len(block) - accepted)
+        if accepted == 0:
+            return outcome
+        columns = block.columns
+        if accepted < len(block):
+            columns = {name: column[fresh] for name, column in columns.items()}
+        rows = self.roster.client_rows(block.clients, columns["client"])
+        if block.kind == "label":
+            self._learn(block, rows, columns, outcome)
+        else:
+            self._expose(rows, columns, outcome)
+        np.maximum.at(self.newest_ms, rows, columns["time_ms"])
+        touched = np.unique(rows).tolist()
+        self._unsummarised.update(touched)
+        if block.kind == "label":
+            self._unpublished.update(touched)
+        return outcome
+
+    def _grow(self) -> None:
+        clients, segments = len(self.roster.names), len(self.roster.segment_client)
+        self.learning.grow(clients, segments)
+        self.loss_alarms.grow(clients)
+        self.watching.grow(clients)
+        self.exposed = with_rows(self.exposed, clients)
+        self.newest_ms = with_rows(self.newest_ms, clients)
+
+    def _learn(
+        self, block: ExampleBlock, rows: I32, columns: Columns, outcome: ClientOutcome
+    ) -> None:
+        segments = self.roster.segment_rows(rows, block.segments, columns["segment"])
+        self._grow()
+        predictions, losses = self.learning.learn(rows, segments, columns)
+        outcome.learned = LearnedRows(
+            origin=np.full(len(rows), block.origin, np.int64),
+            send_offset=columns["send_offset"],
+            prediction=predictions,
+            label=(columns["opened"] != 0).astype(np.uint8),
+        )
+        for change in self.loss_alarms.add(rows, columns["time_ms"], losses):
+            name = self.roster.names[change.client_row]
+            outcome.alerts.append(loss_alert(change, name, self.settings))
+
+    def _expose(self, rows: I32, columns: Columns, outcome: ClientOutcome) -> None:
+        self._grow()
+        self.exposed += np.bincount(rows, minlength=len(self.exposed))
+        x, predictions = self.learning.expose(rows, columns)
+        content, learned = columns["content"], self.learning.learned()
+        for window in self.watching.add(rows, columns["time_ms"], x, content, predictions, learned):
+            outcome.metrics += drift_metrics(window, self.roster.names, self.settings)
+            outcome.alerts += drift_alerts(window, self.roster.names, self.settings)
+
+    def _book(self) -> ModelBook:
+        return ModelBook(
+            number=self.number,
+            settings=self.settings,
+            roster=self.roster,
+            learning=self.learning,
+            watching=self.watching,
+            loss_alarms=self.loss_alarms,
+            exposed=self.exposed,
+            newest_ms=self.newest_ms,
+        )
+
+    def summaries(self) -> list[ClientSummary]:
+        """Newest numbers of both models of each client that had rows since the last call."""
+        changed = sorted(self._unsummarised)
+        self._unsummarised.clear()
+        book = self._book()
+        return [s for row in changed for s in (book.send_time(row), book.open_propensity(row))]
+
+    def take_models(self) -> list[ModelState]:
+        """States of both models of each client that learned since the last call, and `all`."""
+        changed = sorted(self._unpublished)
+        self._unpublished.clear()
+        book = self._book()
+        states = [s for row in changed for s in book.states(row)]
+        return [*states, book.all_clients()] if changed else states
+
+    def counts(self) -> dict[str, int]:
+        """Rows by what became of them, since the beginning."""
+        return {
+            "exposures": int(self.exposed.sum()),
+            "labels": int(self.learning.learned().sum()),
+            "repeated": self.repeats.repeats,
+            "forgotten": self.repeats.forgotten,
+            "late_in_windows": self.watching.late,
+        }
+
+    def snapshot(self) -> tuple[dict[str, Any], Columns]:
+        """The whole state as JSON-able meta and columns; arrays are copies."""
+        clients, segments = len(self.roster.names), len(self.roster.segment_client)
+        meta, roster = self.roster.snapshot()
+        parts = {
+            "roster": roster,
+            "repeats": self.repeats.snapshot(),
+            "learning": self.learning.snapshot(clients, segments),
+            "loss_alarms": self.loss_alarms.snapshot(clients),
+            "watching": self.watching.snapshot(clients),
+        }
+        columns = {f"{p}.{n}": column for p in _PARTS for n, column in parts[p].items()}
+        columns["exposed"] = self.exposed[:clients].copy()
+        columns["newest_ms"] = self.newest_ms[:clients].copy()
+        return {"version": _VERSION, "partition": self.number, **meta}, columns
+
+    @classmethod
+    def restore(
+        cls,
+        number: int,
+        settings: ClientSettings,
+        meta: Mapping[str, Any],
+        columns: Mapping[str, NDArray[Any]],
+    ) -> ClientPartition:
+        """State out of a snapshot; all of it counts as changed.
+
+        Raises:
+            CorruptData: the snapshot is of another partition, version or set of series.
+        """
+        if meta.get("partition") != number or not str(meta.get("version")).startswith("1."):
+            msg = (
+                f"snapshot is of partition {meta.get('partition')} in version "
+                f"{meta.get('version')}; wanted partition {number} in version 1.x"
+            )
+            raise CorruptData(msg)
+        self = cls(number, settings)
+        part = {
+            p: {n.removeprefix(f"{p}."): c for n, c in columns.items() if n.startswith(f"{p}.")}
+            for p in _PARTS
+        }
+        try:
+            self.roster.restore(list(meta["clients"]), part["roster"])
+            self.repeats.restore(part["repeats"])
+            self.learning.restore(part["learning"])
+            self.loss_alarms.restore(part["loss_alarms"])
+            self.watching.restore(part["watching"])
+            self.exposed, self.newest_ms = columns["exposed"].copy(), columns["newest_ms"].copy()
+        except (KeyError, ValueError) as error:
+            msg = f"snapshot of clients' partition {number} does not fit this build: {error!r}"
+            raise CorruptData(msg) from error
+        self._grow()
+        self._unsummarised = set(range(len(self.roster.names)))
+        self._unpublished = set(np.flatnonzero(self.learning.learned()).tolist())
+        return self
+
+    def digest(self) -> str:
+        """Hash of the state; equal for equal prefixes of the topic, however often rows came."""
+        meta, columns = self.snapshot()
+        kept = {name: c for name, c in columns.items() if not name.endswith(".tally")}
+        return hashlib.blake2b(pack(meta, kept), digest_size=16).hexdigest()

@@ -1,0 +1,32 @@
+"""What one partition of clients is told: a plain copy of the pipeline file's values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ClientSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """Defaults are the pipeline file's.
+
+    reference_rows: rows that make a series' reference. psi_floor, psi_critical: effects at which an
+    alarm may fire, and is critical. alpha: false discovery rate over one window's series.
+    minimum_count: rows a window needs to be judged.
+    """
+
+    learning_rate: float = 0.05
+    l2: float = 0.0
+    prior_strength: float = 8.0
+    window_ms: int = 60_000
+    window_lateness_ms: int = 30_000
+    reference_rows: int = 10_000
+    psi_floor: float = 0.1
+    psi_critical: float = 0.25
+    alpha: float = 0.01
+    dwell_windows: int = 3
+    minimum_count: int = 200
+    adwin_delta: float = 0.002
+    send_time_model: str = "send-time"
+    open_propensity_model: str = "open-propensity"

@@ -1,0 +1,68 @@
+"""Random example rows, and blocks cut out of them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sendtide.events.examples import EXAMPLE_COLUMNS, ExampleBlock, ExampleKind
+
+START_MS = 1_780_000_000_000
+
+
+def example_rows(
+    n: int, clients: int = 3, seed: int = 1, first: int = 0, per_row_ms: int = 100
+) -> dict[str, Any]:
+    """Return n rows whose opens depend on the history; send offsets are a shuffled range."""
+    rng = np.random.default_rng(seed)
+    sends = rng.integers(0, 40, n).astype(np.float32)
+    opens = rng.binomial(sends.astype(int), 0.3).astype(np.float32)
+    never = opens == 0
+    chance = 1 / (1 + np.exp(-(-1.5 + 3.0 * opens / np.maximum(sends, 1))))
+    sent = START_MS + np.arange(first, first + n) * per_row_ms - rng.integers(0, 5_000, n)
+    opened = rng.random(n) < chance
+    columns = {
+        "client": rng.integers(0, clients, n),
+        "segment": rng.integers(0, 3, n),
+        "send_offset": first + rng.permutation(n),
+        "sent_at_ms": sent,
+        "time_ms": sent,
+        "hour_of_week": rng.integers(0, 168, n),
+        "sends": sends,
+        "opens": opens,
+        "clicks": np.minimum(opens, 2),
+        "recent_sends": np.minimum(sends, 8),
+        "recent_opens": np.minimum(opens, np.minimum(sends, 8)),
+        "hours_since_send": np.where(sends > 0, rng.exponential(90, n), np.nan),
+        "hours_since_open": np.where(never, np.nan, rng.exponential(200, n)),
+        "opened": opened,
+        "clicked": opened & (rng.random(n) < 0.2),
+        "machine_opened": np.zeros(n),
+        "open_delay_s": np.where(opened, 60, -1),
+    }
+    rows = {name: columns[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
+    content = rng.normal([60, 400, 20, 6, 1], [20, 200, 8, 4, 1], (n, 5))
+    rows["content"] = np.where(rng.random((n, 5)) < 0.05, np.nan, content).astype(np.float32)
+    return rows
+
+
+def block(
+    rows: dict[str, Any], kind: ExampleKind, origin: int = 0, part: slice = slice(None)
+) -> ExampleBlock:
+    """Some of the rows as one block; its tables of names start anywhere but at the first row's."""
+    cut = {name: column[part] for name, column in rows.items()}
+    names = [f"client-{i}" for i in range(int(rows["client"].max()) + 1)]
+    return ExampleBlock(
+        kind=kind, origin=origin, clients=names, segments=["", "new", "old"], columns=cut
+    )
+
+
+def cut(
+    rows: dict[str, Any], kind: ExampleKind, sizes: list[int], origin: int = 0
+) -> Iterator[ExampleBlock]:
+    """All rows in blocks of the given sizes, used in turn."""
+    start, turn = 0, 0
+    while start < len(rows["client"]):
+        end = start + sizes[turn % len(sizes)]
+        yield block(rows, kind, origin, slice(start, end))
+        start, turn = end, turn + 1
