@@ -1,41 +1,63 @@
-"""Faust on librdkafka: chunks of a partition in, acknowledged outputs out.
+"""Faust on librdkafka: `faust.App(broker="rdkafka://host:9092")`, agents that read whole chunks.
 
-Comes in: a Kafka-compatible broker. Goes out: to an agent, `Chunk`s (on a `chunk_topic`) or single
-events (on any other Faust topic); to the broker, records whose delivery is awaited.
-Invariant: a committed offset never passes work that is not wholly processed, whatever Faust, an
-agent or a rebalance does. Limit: no Faust tables, no Faust transactions on this transport.
+Comes in: a broker. Goes out: `Chunk`s to agents of chunk topics, single events to ordinary ones;
+records, confirmed by batch.
 
-The package knows bytes and offsets only and imports nothing of the rest; use it in any Faust app::
+Invariant: a chunk cannot be had without its acknowledgement, and no offset is committed past work
+that is not acknowledged. Kept partitions go on while others come and go.
 
-    driver.register()
-    app = faust.App("orders", broker="rdkafka://127.0.0.1:9092")
-    orders = chunk_topic(app, "orders")
+Limit: no Faust tables, no exactly-once setting, no client-only mode. One event loop per app.
 
-    @app.agent(orders)
-    async def count(stream):
-        async for chunk in stream:
-            with chunk:
-                total = len(chunk.messages)
+Knows bytes and offsets and imports nothing of this project: it can be lifted out.
 """
 
+from __future__ import annotations
+
+from sendtide.transport.admin import (
+    TopicSpec,
+    create_topics,
+    describe_topic,
+    partition_counts,
+    verify_topics,
+)
 from sendtide.transport.chunk import Chunk
-from sendtide.transport.commits import PartitionLedger, TopicPartition
+from sendtide.transport.commits import PartitionLedger
+from sendtide.transport.deliveries import BatchProducer, Delivery, Record
+from sendtide.transport.errors import (
+    ChunkAbandonedError,
+    ConfigurationError,
+    DeliveryError,
+    TopicMismatchError,
+    TransportError,
+)
 from sendtide.transport.owner import PartitionOwner
-from sendtide.transport.producer import DeliveryFailed, OutgoingRecord, RecordProducer
-from sendtide.transport.settings import Settings, install, settings_of
-from sendtide.transport.topic import ChunkTopic, chunk_topic
+from sendtide.transport.partitioner import partition_of
+from sendtide.transport.rebalance import TopicPartition
+from sendtide.transport.settings import Settings, configure
+from sendtide.transport.topic import chunk_topic
+from sendtide.transport.worker import run_worker
 
 __all__ = [
+    "BatchProducer",
     "Chunk",
-    "ChunkTopic",
-    "DeliveryFailed",
-    "OutgoingRecord",
+    "ChunkAbandonedError",
+    "ConfigurationError",
+    "Delivery",
+    "DeliveryError",
     "PartitionLedger",
     "PartitionOwner",
-    "RecordProducer",
+    "Record",
     "Settings",
+    "TopicMismatchError",
     "TopicPartition",
+    "TopicSpec",
+    "TransportError",
     "chunk_topic",
-    "install",
-    "settings_of",
+    "configure",
+    "create_topics",
+    "describe_topic",
+    "partition_counts",
+    "partition_of",
+    "run_worker",
+    "verify_topics",
 ]

@@ -1,94 +1,103 @@
-"""Creates and verifies topics; a worker refuses to run on topics that are not as declared."""
+"""Topics: create them, look at them, and refuse to run on ones that differ. All calls block."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-__all__ = ["BrokerUnreachable", "TopicMismatch", "TopicSpec", "create_topics", "partition_counts"]
-__all__ += ["verify_topics"]
+from sendtide.transport.errors import TopicMismatchError
 
-_TIMEOUT_S: Final = 15.0
+__all__ = ["TopicSpec", "create_topics", "describe_topic", "partition_counts", "verify_topics"]
 
-
-class TopicMismatch(Exception):  # noqa: N818
-    """A topic is missing or has another partition count than declared."""
-
-
-class BrokerUnreachable(Exception):  # noqa: N818
-    """No broker answered in time."""
+#: Options of a producer or consumer that an admin client would warn about.
+_CLIENT_ONLY = frozenset({"partitioner", "linger.ms", "enable.idempotence", "acks"})
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it should be; replication -1 is the broker's default."""
+    """A topic as it must be. config: broker options such as `cleanup.policy`."""
 
     name: str
     partitions: int
-    replication: int = -1
+    replication: int = 1
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def partition_counts(settings: Mapping[str, Any]) -> dict[str, int]:
-    """Topic name to partition count of all topics on the broker.
+def _admin(config: Mapping[str, Any]) -> AdminClient:
+    return AdminClient({key: value for key, value in config.items() if key not in _CLIENT_ONLY})
+
+
+def create_topics(
+    config: Mapping[str, Any], specs: Sequence[TopicSpec], timeout_s: float = 30.0
+) -> list[str]:
+    """Create what is missing; return the names created.
 
     Raises:
-        BrokerUnreachable: with the address tried.
+        KafkaException: the broker refused for another reason than that the topic exists.
     """
-    admin = AdminClient({**settings, "log_level": 0})
-    try:
-        topics = admin.list_topics(timeout=_TIMEOUT_S).topics
-    except KafkaException as error:
-        msg = (
-            f"no Kafka broker answers at {settings.get('bootstrap.servers')!r} "
-            f"({error.args[0].str()}); check the address and that the broker runs"
-        )
-        raise BrokerUnreachable(msg) from error
-    return {name: len(topic.partitions) for name, topic in topics.items()}
-
-
-def create_topics(settings: Mapping[str, Any], topics: Sequence[TopicSpec]) -> list[str]:
-    """Create those of `topics` that are missing; return their names.
-
-    Raises:
-        BrokerUnreachable, KafkaException: no answer, or the broker refused (e.g. by its ACLs).
-    """
-    present = partition_counts(settings)
-    missing = [t for t in topics if t.name not in present]
-    if not missing:
+    if not specs:
         return []
-    admin = AdminClient({**settings, "log_level": 0})
-    requests = [
-        NewTopic(t.name, t.partitions, t.replication, config=dict(t.config)) for t in missing
+    new = [
+        NewTopic(s.name, s.partitions, replication_factor=s.replication, config=dict(s.config))
+        for s in specs
     ]
-    for future in admin.create_topics(requests, operation_timeout=_TIMEOUT_S).values():
+    created = []
+    admin = _admin(config)  # kept until the answers are in: they die with it
+    futures = admin.create_topics(new, operation_timeout=timeout_s)
+    for name, future in futures.items():
         try:
-            future.result(_TIMEOUT_S)
+            future.result(timeout_s)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-    return [t.name for t in missing]
+        else:
+            created.append(name)
+    return created
 
 
-def verify_topics(settings: Mapping[str, Any], topics: Sequence[TopicSpec]) -> None:
-    """Check that all `topics` are there with their partition count.
+def partition_counts(
+    config: Mapping[str, Any], topics: Iterable[str], timeout_s: float = 10.0
+) -> dict[str, int]:
+    """Partitions by topic; a topic the broker does not have is left out."""
+    found = _admin(config).list_topics(timeout=timeout_s).topics
+    return {
+        name: len(found[name].partitions)
+        for name in topics
+        if name in found and found[name].error is None
+    }
+
+
+def describe_topic(
+    config: Mapping[str, Any], topic: str, timeout_s: float = 10.0
+) -> dict[str, str]:
+    """Broker options of a topic, as the broker states them."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    admin = _admin(config)
+    answer = admin.describe_configs([resource], request_timeout=timeout_s)[resource]
+    return {name: str(entry.value) for name, entry in answer.result(timeout_s).items()}
+
+
+def verify_topics(
+    config: Mapping[str, Any], specs: Sequence[TopicSpec], timeout_s: float = 10.0
+) -> None:
+    """Check that every topic exists with the partitions it must have.
 
     Raises:
-        TopicMismatch: names every topic that is not as declared, and what to do.
+        TopicMismatchError: names every topic that is missing or differs.
     """
-    present = partition_counts(settings)
+    found = partition_counts(config, [s.name for s in specs], timeout_s)
     wrong = [
-        f"{t.name} has {present.get(t.name, 0)} partitions, declared are {t.partitions}"
-        for t in topics
-        if present.get(t.name) != t.partitions
+        f"{s.name}: {found.get(s.name, 'missing')}, must be {s.partitions}"
+        for s in specs
+        if found.get(s.name) != s.partitions
     ]
     if wrong:
         msg = (
-            f"{'; '.join(wrong)}. A key would meet its history in the wrong partition: create the "
-            "missing topics, or set `topics.partitions` of the pipeline file to what is there"
+            f"topics do not have the partitions they must have ({'; '.join(wrong)}); keys would "
+            "change their place. Create the missing ones, recreate or repartition the others"
         )
-        raise TopicMismatch(msg)
+        raise TopicMismatchError(msg)

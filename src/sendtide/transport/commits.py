@@ -1,96 +1,90 @@
 """What may be committed: one integer per partition, the end of the finished prefix.
 
-Pure bookkeeping, no I/O. Work of a partition is registered in offset order; it may finish in any
-order; the committable offset never passes work that has not finished.
+Pure bookkeeping, no I/O and no clock. Work is registered in offset order and may finish in any
+order; the committable offset never passes work that has not finished::
+
+    offsets    [100, 150) done   [150, 180) in flight   [180, 240) done
+    committable           150    ^ waits for this one
+
+A ledger lives as long as one assignment of its partition. Work of an earlier assignment reports
+to a ledger nobody reads any more, so it can never move the offset of a later one.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import deque
 
-__all__ = ["PartitionLedger", "TopicPartition"]
-
-TopicPartition = tuple[str, int]
+__all__ = ["PartitionLedger"]
 
 
 class PartitionLedger:
-    """In-flight work of every assigned partition."""
+    """In-flight work of one partition during one assignment.
 
-    def __init__(self) -> None:
-        self._in_flight: dict[TopicPartition, OrderedDict[int, int]] = {}
-        self._finished: dict[TopicPartition, set[int]] = {}
-        self._bytes: dict[TopicPartition, dict[int, int]] = {}
-        self._committable: dict[TopicPartition, int] = {}
-        self._committed: dict[TopicPartition, int] = {}
+    Args:
+        committed: the group's offset when the assignment began, None if it has none. Nothing at
+            or below it is ever committed again: an application that replays from an earlier
+            snapshot does not move the group back.
+    """
 
-    def add_partition(self, partition: TopicPartition) -> None:
-        """Begin to keep count of a newly assigned partition."""
-        self._in_flight.setdefault(partition, OrderedDict())
-        self._finished.setdefault(partition, set())
-        self._bytes.setdefault(partition, {})
+    def __init__(self, committed: int | None = None) -> None:
+        self._order: deque[int] = deque()
+        self._in_flight: dict[int, tuple[int, int]] = {}
+        self._ends: dict[int, int] = {}
+        self._committed = committed
+        self._finished_to: int | None = None
+        self._registered_to: int | None = None
+        self.bytes_in_flight = 0
 
-    def drop_partition(self, partition: TopicPartition) -> None:
-        """Forget a partition that was revoked or lost; its unfinished work no longer counts."""
-        for table in (
-            self._in_flight,
-            self._finished,
-            self._bytes,
-            self._committable,
-            self._committed,
-        ):
-            table.pop(partition, None)  # type: ignore[attr-defined]
-
-    def register(self, partition: TopicPartition, first: int, next_offset: int, size: int) -> None:
-        """Note work over [first, next_offset) of `size` bytes, in offset order.
+    def register(self, first: int, next_offset: int, size: int = 0) -> None:
+        """Note work over the offsets [first, next_offset), of `size` bytes.
 
         Raises:
-            ValueError: the work overlaps or precedes work registered before.
+            ValueError: the work is empty, or begins before the end of work registered earlier.
         """
-        work = self._in_flight[partition]
-        if work and first < next(reversed(work.values())):
-            msg = f"{partition}: work from {first} overlaps work in flight"
+        if next_offset <= first:
+            msg = f"work over [{first}, {next_offset}) holds no offset; register what was fetched"
             raise ValueError(msg)
-        work[first] = next_offset
-        self._bytes[partition][first] = size
+        if self._registered_to is not None and first < self._registered_to:
+            msg = (
+                f"work from offset {first} overlaps work up to {self._registered_to}; "
+                "a partition is handed over once and in order"
+            )
+            raise ValueError(msg)
+        self._order.append(first)
+        self._in_flight[first] = (next_offset, size)
+        self._registered_to = next_offset
+        self.bytes_in_flight += size
 
-    def finish(self, partition: TopicPartition, first: int) -> bool:
-        """Note that the work from `first` is done; False if it is unknown or done already."""
-        work = self._in_flight.get(partition)
-        if work is None or first not in work or first in self._finished[partition]:
+    def finish(self, first: int) -> bool:
+        """Note that the work from `first` is done; False if it is unknown or was done before."""
+        work = self._in_flight.pop(first, None)
+        if work is None:
             return False
-        finished = self._finished[partition]
-        finished.add(first)
-        while work:
-            oldest = next(iter(work))
-            if oldest not in finished:
-                break
-            finished.discard(oldest)
-            self._bytes[partition].pop(oldest)
-            self._committable[partition] = work.pop(oldest)
+        self._ends[first], size = work
+        self.bytes_in_flight -= size
+        while self._order and self._order[0] in self._ends:
+            self._finished_to = self._ends.pop(self._order.popleft())
         return True
 
-    def in_flight(self, partition: TopicPartition) -> tuple[int, int]:
-        """Return (pieces of work, bytes) not yet in the finished prefix."""
-        return (
-            len(self._in_flight.get(partition, ())),
-            sum(self._bytes.get(partition, {}).values()),
-        )
+    @property
+    def unfinished(self) -> int:
+        """Pieces of work that are not done."""
+        return len(self._in_flight)
 
-    def committable(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Offsets that may be committed now and have not been."""
-        return {
-            p: self._committable[p]
-            for p in partitions
-            if p in self._committable and self._committable[p] != self._committed.get(p)
-        }
+    @property
+    def registered_to(self) -> int | None:
+        """End of the newest work, None before the first."""
+        return self._registered_to
 
-    def committed(self, offsets: dict[TopicPartition, int]) -> None:
-        """Note that the broker has confirmed these offsets."""
-        for partition, offset in offsets.items():
-            if partition in self._in_flight:
-                self._committed[partition] = offset
+    @property
+    def committable(self) -> int | None:
+        """Offset to commit now; None if the group already has it."""
+        if self._finished_to is None:
+            return None
+        if self._committed is not None and self._finished_to <= self._committed:
+            return None
+        return self._finished_to
 
-    def partitions(self) -> set[TopicPartition]:
-        """Return the partitions held now."""
-        return set(self._in_flight)
+    def confirm(self, offset: int) -> None:
+        """Note that the broker has taken `offset`; never call it for a commit that failed."""
+        self._committed = offset if self._committed is None else max(self._committed, offset)

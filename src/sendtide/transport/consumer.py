@@ -1,347 +1,485 @@
-"""Faust's consumer on librdkafka: chunks in, one committed integer per partition out."""
+"""Faust's consumer on librdkafka: from the poll thread to the agents and back to the offsets.
+
+The way of a chunk::
+
+    poll thread         event loop
+    consume ──fetched──► ledger.register ─► feed of its topic ─► conductor ─► agent
+       ▲                                                                        │ next / ack()
+       └── pause, resume ◄── InFlight ◄── ledger.finish ◄───────────────────────┘
+                                              └─ committable ─► commit: timer, revoke, stop
+
+What of Faust is not used: its fetcher's way of asking for messages (it only starts ours), its
+acknowledgement lists, its stop-the-world rebalance, tables, and the assignor's topics.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka import TopicPartition as Position
-from faust.transport import consumer as faust_consumer
-from faust.types import TP, ConsumerMessage
-from mode import Service
+from confluent_kafka import KafkaException, Message
+from faust.transport import base
+from faust.types import TP
 
+from sendtide.transport.assignments import Assignment, Assignments, LoopListener
+from sendtide.transport.backpressure import InFlight
+from sendtide.transport.broker import Broker
 from sendtide.transport.chunk import Chunk
-from sendtide.transport.commits import PartitionLedger, TopicPartition
-from sendtide.transport.poller import Fetched, Poller
-from sendtide.transport.settings import settings_of
+from sendtide.transport.errors import ChunkAbandonedError, ConfigurationError, TransportError
+from sendtide.transport.message import STALE, Envelope, event_envelope
+from sendtide.transport.poller import OVERHEAD_BYTES, Poller, Run
+from sendtide.transport.rebalance import CopartitionGroups, TopicPartition
+from sendtide.transport.settings import consumer_config, settings_of
+from sendtide.transport.topic import ChunkSchema
 
-__all__ = ["RdkafkaConsumer"]
+__all__ = ["Consumer"]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-_NOT_READY_S: Final = 0.02
-_JOIN_S: Final = 30.0
-_DRAIN_S: Final = 20.0
+#: Messages handed to the conductor before the event loop gets a turn.
+_TURN = 100
 
 
-class RdkafkaConsumer(faust_consumer.Consumer):
-    """Replaces Faust's fetcher, acknowledgements and commits; agents and streams stay Faust's.
-
-    A message of a chunk topic is acknowledged through its `Chunk` alone: what Faust thinks of the
-    event is ignored, because Faust acknowledges an event whose agent raised.
-    """
+class Consumer(base.Consumer):
+    """`app.consumer`: one librdkafka consumer, its assignments and what agents have in flight."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.in_transaction:
+            msg = "processing_guarantee exactly_once is Faust's own and not supported here"
+            raise ConfigurationError(msg)
         self.settings = settings_of(self.app)
-        self.ledger = PartitionLedger()
+        self.groups = CopartitionGroups(self.settings.copartition)
+        self.in_flight = InFlight(
+            self.settings.max_bytes, self.settings.max_chunks, self.settings.max_events
+        )
+        self.assignments = Assignments(
+            self, self.groups, self.settings.owner, self.settings.revoke_timeout_s
+        )
+        self._config = consumer_config(self.app, self.transport.url, self.settings)
         self._poller: Poller | None = None
-        self._arrived: deque[Chunk | ConsumerMessage] = deque()
-        self._arrival = asyncio.Event()
-        self._paused: set[TopicPartition] = set()
+        self._broker: Broker | None = None
+        self._chunk_topics: set[str] = set()
+        self._feeds: dict[str, asyncio.Queue[Envelope]] = {}
+        self._feeds_changed = asyncio.Event()
         self._commit_lock = asyncio.Lock()
+        self._announce_lock = asyncio.Lock()
+        self.commit_failures = 0
 
-    # -- what Faust calls ---------------------------------------------------------------------
+    # -- life ---------------------------------------------------------------------------------
+
+    async def on_start(self) -> None:
+        """Hook into the app's shutdown: agents must finish before Faust cancels them."""
+        await super().on_start()
+        self.app.on_before_shutdown.connect(self._drain, weak=False)
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Begin to poll; Faust calls this once all agents have started."""
-        names = {t for t in topics if not t.endswith("__assignor-__leader")}
-        if self._poller is not None:
-            return
-        self._poller = Poller(
-            self._config(),
-            names,
-            self.settings.copartitioned,
-            self,
-            asyncio.get_running_loop(),
-            chunk_messages=self.settings.chunk_messages,
-            revoke_budget_s=self.settings.revoke_budget_s,
-        )
-        self._poller.start()
+        """Subscribe to the leaders of `topics`, and let the app go on without an assignment.
 
-    def _config(self) -> dict[str, Any]:
-        servers = ",".join(f"{u.host or '127.0.0.1'}:{u.port or 9092}" for u in self.transport.url)
-        conf = self.app.conf
-        return {
-            "bootstrap.servers": servers,
-            "client.id": conf.broker_client_id,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "auto.offset.reset": conf.consumer_auto_offset_reset,
-            "session.timeout.ms": int(conf.broker_session_timeout * 1000),
-            "heartbeat.interval.ms": int(conf.broker_heartbeat_interval * 1000),
-            "queued.max.messages.kbytes": 65_536,
-            "fetch.message.max.bytes": 4 * 1024 * 1024,
-            **self.settings.client,
-            **self.settings.consumer,
-            "group.id": conf.id,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": False,
-        }
+        Raises:
+            TopicMismatchError: copartitioned topics differ in partitions.
+            ConfigurationError: the app uses something that this transport does not have.
+        """
+        wanted = {topic for topic in topics if not topic.endswith("-__assignor-__leader")}
+        self._refuse_unsupported()
+        self._sort_topics(wanted)
+        if self._poller is None:
+            self._poller = self._new_poller()
+            self._broker = Broker(self._config)
+        if self.settings.copartition:
+            assert self._broker is not None
+            members = {t for group in self.settings.copartition for t in group}
+            self.groups.verify(await self._broker.partition_counts(members))
+        self._poller.subscribe(self.groups.subscription(wanted))
+        # A member may get nothing, and a group takes its time: the app is up without it.
+        self.spawn(self.announce())
 
-    def assignment(self) -> set[TP]:
-        """Partitions held now, those that follow a leader included."""
-        return {TP(*partition) for partition in self.ledger.partitions()}
-
-    async def _drain_messages(self, fetcher: Any) -> None:
-        """Hand what has arrived to the conductor, one call per chunk; runs as Faust's fetcher."""
-        while not (self.should_stop or fetcher.should_stop):
-            if not self._arrived:
-                self._arrival.clear()
-                await self._wait_for_arrival()
-                continue
-            await self.can_resume_flow.wait()
-            message = self._message(self._arrived[0])
-            if message.tp not in self.app.topics._tp_to_callback:  # noqa: SLF001
-                await self.sleep(_NOT_READY_S)
-                continue
-            self._arrived.popleft()
-            await self.callback(message)
-
-    async def _wait_for_arrival(self) -> None:
-        try:
-            await asyncio.wait_for(self._arrival.wait(), 0.2)
-        except TimeoutError:
-            return
-
-    def ack(self, message: Any) -> bool:
-        """Acknowledge one message of an ordinary topic; chunks acknowledge themselves."""
-        if message.topic in self.settings.chunk_topics or message.acked:
-            return False
-        message.acked = True
-        return self._finish((message.topic, message.partition), message.offset)
-
-    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
-        """Commit the finished prefix of every partition; what the broker refused is tried again."""
-        async with self._commit_lock:
-            offsets = self.ledger.committable(self.ledger.partitions())
-            return bool(offsets) and await self._commit_all(offsets)
-
-    async def _commit_all(self, offsets: dict[TopicPartition, int]) -> bool:
-        poller = self._poller
-        if poller is None:
-            return False
-        positions = [Position(t, n, o) for (t, n), o in offsets.items()]
-        try:
-            await asyncio.to_thread(
-                lambda: poller.client.commit(offsets=positions, asynchronous=False)
-            )
-        except (KafkaException, RuntimeError) as error:
-            logger.warning("offsets are not committed, will be tried again: %s", error)
-            return False
-        self.ledger.committed(offsets)
-        return True
-
-    @Service.task
-    async def _commits(self) -> None:
-        async for _ in self.itertimer(self.settings.commit_interval_s, name="rdkafka-commit"):
-            await self.force_commit()
-
-    async def wait_empty(self) -> None:
-        """Wait, bounded, until all work in flight is acknowledged; then commit."""
-        for _ in range(int(_DRAIN_S / _NOT_READY_S)):
-            if not any(self.ledger.in_flight(p)[0] for p in self.ledger.partitions()):
-                break
-            await asyncio.sleep(_NOT_READY_S)
-        await self.force_commit()
+    async def _drain(self, *_: Any, **__: Any) -> None:
+        """Finish what agents have begun, hand every unit back to its owner, commit."""
+        await self.assignments.release_all()
 
     async def on_stop(self) -> None:
-        """Commit what is finished and leave the group."""
-        await self.force_commit()
-        if self._poller is not None:
-            self._poller.stop()
-            await asyncio.to_thread(self._poller.join, _JOIN_S)
+        """Commit what is left and leave the group, within the close timeout."""
+        await self.assignments.release_all()
+        poller, self._poller = self._poller, None
+        if poller is None:
+            return
+        timeout_s = self.settings.close_timeout_s
+        closing = asyncio.get_running_loop().run_in_executor(None, poller.close, timeout_s)
+        try:
+            await asyncio.wait_for(asyncio.shield(closing), timeout_s + 1)
+        except TimeoutError:
+            _log.error("did not leave the group within %s s; the broker will notice", timeout_s)
+        if self._broker is not None:
+            self._broker.close()
 
-    # -- what the poller calls ----------------------------------------------------------------
+    def _new_poller(self) -> Poller:
+        listener = LoopListener(
+            asyncio.get_running_loop(),
+            self.assignments,
+            self.receive,
+            self,
+        )
+        return Poller(
+            self._config,
+            self.groups,
+            self.in_flight,
+            listener,
+            fetch_messages=self.settings.chunk_messages,
+            fetch_bytes=self.settings.fetch_bytes,
+            fetch_wait_s=self.settings.fetch_wait_s,
+            revoke_timeout_s=self.settings.revoke_timeout_s + 1.0,
+        )
 
-    def fetched(self, messages: Fetched) -> None:
-        """Take over a fetch; messages of partitions no longer held are dropped."""
-        for partition, batch in messages.items():
-            if partition not in self.ledger.partitions():
-                continue
-            if partition[0] in self.settings.chunk_topics:
-                self._take_chunk(partition, batch)
-            else:
-                self._take_messages(partition, batch)
-            self._restrain(partition)
-        self._arrival.set()
+    def _refuse_unsupported(self) -> None:
+        if self.app.client_only:
+            msg = "client-only mode is not supported: start the app, or only its producer"
+            raise ConfigurationError(msg)
+        if self.app.tables:
+            names = sorted(self.app.tables)
+            msg = (
+                f"Faust tables {names} cannot be used with rdkafka://: cooperative assignment does "
+                "not keep changelogs beside their sources. Keep state with a PartitionOwner"
+            )
+            raise ConfigurationError(msg)
 
-    def _take_chunk(self, partition: TopicPartition, batch: list[Any]) -> None:
-        size = sum(map(len, batch))
-        chunk = Chunk(*partition, batch, size, self._ack_chunk)
-        self.ledger.register(partition, chunk.first_offset, chunk.next_offset, size)
-        self._arrived.append(chunk)
+    def _sort_topics(self, wanted: set[str]) -> None:
+        """Tell chunk topics from ordinary ones, by what their agents declared."""
+        chunk_topics: set[str] = set()
+        event_topics: set[str] = set()
+        for channel in self.app.topics:
+            chosen = chunk_topics if isinstance(channel.schema, ChunkSchema) else event_topics
+            chosen.update(wanted & set(channel.topics))
+        if both := chunk_topics & event_topics:
+            msg = f"topics {sorted(both)} have agents for chunks and agents for events; choose one"
+            raise ConfigurationError(msg)
+        self._chunk_topics = chunk_topics
+        self.in_flight.count_chunks(chunk_topics)
+        for agent in self.app.agents.values():
+            if isinstance(getattr(agent.channel, "schema", None), ChunkSchema):
+                agent._on_error = self._agent_failed
 
-    def _take_messages(self, partition: TopicPartition, batch: list[Any]) -> None:
-        for record in batch:
-            offset = record.offset()
-            self.ledger.register(partition, offset, offset + 1, len(record))
-            self._arrived.append(self._to_message(TP(*partition), record))
-
-    def _ack_chunk(self, chunk: Chunk) -> None:
-        self._finish((chunk.topic, chunk.partition), chunk.first_offset)
-
-    def _finish(self, partition: TopicPartition, offset: int) -> bool:
-        finished = self.ledger.finish(partition, offset)
-        in_flight = self.ledger.in_flight(partition)[1]
-        if partition in self._paused and in_flight < self.settings.in_flight_bytes // 2:
-            self._paused.discard(partition)
-            self._client().resume([Position(*partition)])
-        return finished
-
-    def _restrain(self, partition: TopicPartition) -> None:
-        """Pause a partition whose unacknowledged bytes are above the limit."""
-        if partition not in self._paused:
-            if self.ledger.in_flight(partition)[1] > self.settings.in_flight_bytes:
-                self._paused.add(partition)
-                self._client().pause([Position(*partition)])
-
-    async def on_assigned(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Ask the application where to start, then tell Faust."""
-        owner = self.settings.owner
-        starts = await owner.assigned(partitions) if owner is not None else {}
-        for partition in partitions:
-            self.ledger.add_partition(partition)
-        self.app.on_rebalance_start()
-        self.add_future(self._tell_faust())
-        return starts
-
-    async def _tell_faust(self) -> None:
-        await self.on_partitions_assigned(self.assignment(), self.app.consumer_generation_id)
-
-    async def on_revoked(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Let the application finish, then return what may be committed for these partitions."""
-        owner = self.settings.owner
-        if owner is not None:
-            await owner.revoked(partitions)
-        offsets = self.ledger.committable(partitions)
-        self._drop(partitions)
-        return offsets
-
-    async def on_lost(self, partitions: set[TopicPartition]) -> None:
-        """Drop the partitions; nothing may be committed for them."""
-        self._drop(partitions)
-        if self.settings.owner is not None:
-            await self.settings.owner.lost(partitions)
-
-    async def on_failed(self, error: BaseException) -> None:
-        """End the app: a worker that cannot poll must not look alive."""
+    async def _agent_failed(self, agent: Any, error: BaseException) -> None:
+        """Stop the process: a supervisor's restart would go on after the chunk that failed."""
+        _log.error("agent %s failed on a chunk; stopping, the chunk is not acknowledged", agent)
         await self.app.crash(error)
 
-    def _drop(self, partitions: set[TopicPartition]) -> None:
-        for partition in partitions:
-            self.ledger.drop_partition(partition)
-        self._paused -= partitions
-        kept = [a for a in self._arrived if (a.topic, a.partition) not in partitions]
-        self._arrived = deque(kept)
+    # -- from the poll thread to the agents -----------------------------------------------------
 
-    def _client(self) -> Any:
-        assert self._poller is not None
-        return self._poller.client
+    def receive(self, runs: list[Run]) -> None:
+        """Take fetched messages; called in the event loop."""
+        for partition, messages, size in runs:
+            assignment = self.assignments.get(partition)
+            if assignment is None:
+                continue  # taken away between the fetch and now
+            self._enqueue(assignment, assignment.fresh(messages), messages, size)
 
-    # -- from librdkafka's message to Faust's ---------------------------------------------------
+    def _enqueue(
+        self, assignment: Assignment, fresh: list[Message], fetched: list[Message], size: int
+    ) -> None:
+        partition = assignment.partition
+        if len(fresh) < len(fetched):
+            repeated = fetched[: len(fetched) - len(fresh)]
+            repeated_size = sum(map(len, repeated)) + OVERHEAD_BYTES * len(repeated)
+            by_chunk = partition[0] in self._chunk_topics
+            pieces = (0 if fresh else 1) if by_chunk else len(repeated)
+            self.in_flight.remove(partition, pieces, repeated_size)
+            size -= repeated_size
+        if not fresh:
+            return
+        feed = self._feed_of(partition[0])
+        if partition[0] in self._chunk_topics:
+            feed.put_nowait(self._chunk_envelope(assignment, fresh, size))
+        else:
+            for message in fresh:
+                feed.put_nowait(self._event_envelope(assignment, message))
 
-    def _message(self, arrived: Chunk | ConsumerMessage) -> ConsumerMessage:
-        if not isinstance(arrived, Chunk):
-            return arrived
-        return self._faust_message(
-            TP(arrived.topic, arrived.partition), arrived.first_offset, None, arrived, arrived.size
-        )
+    def _feed_of(self, topic: str) -> asyncio.Queue[Envelope]:
+        feed = self._feeds.get(topic)
+        if feed is None:
+            # Unbounded by itself: InFlight bounds what the poll thread hands over.
+            feed = self._feeds[topic] = asyncio.Queue()
+            self._feeds_changed.set()
+        return feed
 
-    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        message = self._faust_message(
-            tp, record.offset(), record.key(), record.value(), len(record.value() or b"")
-        )
-        kind, timestamp = record.timestamp()
-        message.timestamp, message.timestamp_type = timestamp / 1000.0, kind
-        message.headers = dict(record.headers() or ())
-        return message
+    def _chunk_envelope(
+        self, assignment: Assignment, messages: list[Message], size: int
+    ) -> Envelope:
+        partition, ledger = assignment.partition, assignment.ledger
 
-    def _faust_message(
-        self, tp: TP, offset: int, key: bytes | None, value: Any, size: int
-    ) -> ConsumerMessage:
-        return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            offset,
-            0.0,
-            0,
-            {},
-            key,
-            value,
+        def finished(first: int) -> None:
+            if assignment.finish(first):
+                self.in_flight.remove(partition, 1, size)
+
+        chunk = Chunk(*partition, messages, size, assignment.generation, finished)
+        ledger.register(chunk.first_offset, chunk.next_offset, size)
+        envelope = Envelope(
+            *partition,
+            chunk.first_offset,
+            (messages[0].timestamp()[1]) / 1000.0,
+            messages[0].timestamp()[0],
+            [],
             None,
-            len(key or b""),
-            size,
-            tp,
+            chunk,
+            None,
+            tp=TP(*partition),
             generation_id=self.app.consumer_generation_id,
         )
 
-    # -- parts of Faust's interface that tables use; tables are not supported on this transport --
+        def passed(abandoned: bool) -> None:  # noqa: FBT001, RUF100
+            if abandoned:
+                self.spawn(self._abandoned(chunk))
+            else:
+                chunk.passed()
+                assignment.changed.set()
 
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Faust asks for this after a rebalance; positions were set on assignment."""
-        return {}
+        envelope.on_passed = passed
+        assignment.envelopes[chunk.first_offset] = envelope
+        return envelope
 
-    async def _seek(self, partition: TP, offset: int) -> None:
-        self._client().seek(Position(partition.topic, partition.partition, offset))
+    def _event_envelope(self, assignment: Assignment, message: Message) -> Envelope:
+        partition = assignment.partition
+        envelope = event_envelope(TP(*partition), message, self.app.consumer_generation_id)
+        offset, size = envelope.offset, len(message) + OVERHEAD_BYTES
 
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Seek several partitions."""
-        for partition, offset in partitions.items():
-            await self._seek(partition, offset)
+        def passed(abandoned: bool) -> None:  # noqa: FBT001, RUF100
+            # Faust acknowledges an event whose agent raised, and ordinary topics keep its rule;
+            # one that was cut short because the app stops has not been processed.
+            if abandoned and self.app.should_stop:
+                return
+            if assignment.finish(offset):
+                self.in_flight.remove(partition, 1, size)
 
-    async def position(self, tp: TP) -> int | None:
-        """Next offset to be fetched."""
-        offset: int = self._client().position([Position(*tp)])[0].offset
-        return offset if offset >= 0 else None
+        envelope.on_passed = passed
+        assignment.ledger.register(offset, offset + 1, size)
+        assignment.envelopes[offset] = envelope
+        return envelope
+
+    async def _abandoned(self, chunk: Chunk) -> None:
+        """An agent ended, or left its loop, on a chunk: nobody would ever acknowledge it."""
+        await asyncio.sleep(0.1)  # the agent's own error, if there is one, is the better reason
+        if not self.app.should_stop and not self.app.crashed:
+            msg = (
+                f"an agent left {chunk!r} without asking for the next; it is not acknowledged and "
+                "will be delivered again. Let agents of chunk topics loop for ever"
+            )
+            await self.app.crash(ChunkAbandonedError(msg))
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Feed agents; Faust's fetcher runs this once the app may process messages."""
+        feeding: dict[str, asyncio.Future[Any]] = {}
+        changed: asyncio.Future[Any] | None = None
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                for topic, feed in self._feeds.items():
+                    if topic not in feeding:
+                        feeding[topic] = asyncio.ensure_future(self._feed_agents(feed))
+                self._feeds_changed.clear()
+                changed = asyncio.ensure_future(self._feeds_changed.wait())
+                waiting: set[asyncio.Future[Any]] = {changed, *feeding.values()}
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {changed}:
+                    task.result()
+        finally:
+            for task in (*feeding.values(), *([changed] if changed else [])):
+                task.cancel()
+
+    async def _feed_agents(self, feed: asyncio.Queue[Envelope]) -> None:
+        """One task per topic: a slow agent holds up its own topic only."""
+        turn = 0
+        while True:
+            envelope = await feed.get()
+            if not self.flow_active:
+                await self.can_resume_flow.wait()
+            if envelope.generation_id != STALE:
+                await self.callback(envelope)
+            turn += 1
+            if turn % _TURN == 0:
+                await asyncio.sleep(0)
+
+    # -- offsets --------------------------------------------------------------------------------
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
+        """Commit what is finished; Faust calls it every `broker_commit_interval`."""
+        chosen = [
+            p for p in self.assignments.running() if topics is None or p in topics or p[0] in topics
+        ]
+        return await self.commit_partitions(chosen)
+
+    async def commit_partitions(self, partitions: Iterable[TopicPartition]) -> bool:
+        """Commit finished work of these; True if nothing is left to commit.
+
+        What agents have sent is delivered first: an output that failed stops the app rather than
+        let the offset of its input pass.
+        """
+        async with self._commit_lock:
+            running = {p: a for p in partitions if (a := self.assignments.get(p)) is not None}
+            offsets = {
+                p: offset
+                for p, a in running.items()
+                if (offset := a.ledger.committable) is not None
+            }
+            if not offsets:
+                return True
+            try:
+                await self.app.producer.flush()
+            except TransportError as error:
+                await self.app.crash(error)
+                return False
+            confirmed = await self._commit_now(offsets)
+            for partition, offset in confirmed.items():
+                running[partition].ledger.confirm(offset)
+            self.app.monitor.on_tp_commit({TP(*p): o for p, o in confirmed.items()})
+            self.commit_failures += len(confirmed) < len(offsets)
+            return len(confirmed) == len(offsets)
+
+    async def _commit_now(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Return what the broker has confirmed, which may be less than asked."""
+        poller = self._poller
+        if poller is None:
+            return {}
+        try:
+            answer = await asyncio.wrap_future(poller.commit(offsets))
+        except KafkaException as error:
+            _log.warning("commit of %d offsets failed: %s", len(offsets), error.args[0].str())
+            return {}
+        confirmed = {}
+        for position in answer:
+            if position.error is None:
+                confirmed[position.topic, position.partition] = position.offset
+            else:
+                where = f"{position.topic}/{position.partition}"
+                _log.warning("commit of %s failed: %s", where, position.error.str())
+        return confirmed
+
+    async def committed(
+        self, partitions: Iterable[TopicPartition]
+    ) -> Mapping[TopicPartition, int | None]:
+        """The group's offsets; None where it has none."""
+        return await self._asked().committed(partitions)
+
+    async def watermarks(
+        self, partitions: Iterable[TopicPartition]
+    ) -> Mapping[TopicPartition, tuple[int, int]]:
+        """First offset and end of the log of each partition."""
+        return await self._asked().watermarks(partitions)
+
+    # -- what Assignments asks for ----------------------------------------------------------------
+
+    async def begin(self, starts: Mapping[TopicPartition, int | None]) -> None:
+        """Start fetching."""
+        poller = self._poller
+        if poller is not None:
+            await asyncio.wrap_future(poller.begin(starts))
+
+    async def announce(self) -> None:
+        """Tell Faust all partitions, with the generation the app has: another is ignored."""
+        async with self._announce_lock:
+            self.app.on_rebalance_start()
+            held = {TP(*p) for p in self.assignments.held()}
+            await self.on_partitions_assigned(held, self.app.consumer_generation_id)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> Any:
+        """Run beside everything else; its failure stops the app."""
+        return self.add_future(work)
+
+    def _asked(self) -> Broker:
+        if self._broker is None:
+            msg = "the consumer has not subscribed yet"
+            raise RuntimeError(msg)
+        return self._broker
+
+    # -- the rest of Faust's interface ------------------------------------------------------------
+
+    def assignment(self) -> set[TP]:
+        """Partitions held."""
+        return {TP(*p) for p in self.assignments.held()}
+
+    def ack(self, message: Any) -> bool:
+        """Acknowledge; the envelope does the rest."""
+        message.acked = True
+        return True
 
     def highwater(self, tp: TP) -> int:
-        """End offset of the partition as librdkafka last saw it."""
-        end: int = self._client().get_watermark_offsets(Position(*tp), cached=True)[1]
-        return end
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """First offset of each partition."""
-        return {tp: (await self._watermarks(tp))[0] for tp in partitions}
+        """One past the newest record handed over; `highwaters` asks the broker."""
+        assignment = self.assignments.get(tp)
+        return 0 if assignment is None else assignment.ledger.registered_to or 0
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """End offset of each partition."""
-        return {tp: (await self._watermarks(tp))[1] for tp in partitions}
+        """End of the log, asked from the broker."""
+        return {TP(*p): end for p, (_, end) in (await self.watermarks(partitions)).items()}
 
-    async def _watermarks(self, tp: TP) -> tuple[int, int]:
-        client = self._client()
-        result: tuple[int, int] = await asyncio.to_thread(
-            lambda: client.get_watermark_offsets(Position(*tp), timeout=10)
-        )
-        return result
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """First offset in the log, asked from the broker."""
+        return {TP(*p): first for p, (first, _) in (await self.watermarks(partitions)).items()}
 
-    def topic_partitions(self, topic: str) -> int | None:
-        """Partition count, None if unknown."""
-        metadata = self._client().list_topics(topic, timeout=10).topics.get(topic)
-        return len(metadata.partitions) if metadata is not None else None
+    async def position(self, tp: TP) -> int | None:
+        """Offset up to which the partition was handed over."""
+        assignment = self.assignments.get(tp)
+        return None if assignment is None else assignment.ledger.registered_to
 
-    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> Any:  # noqa: ARG002
-        """Unknown on the consumer's side: the producer's partitioner decides."""
+    def topic_partitions(self, topic: str) -> int | None:  # noqa: ARG002
+        """Not cached; ask `sendtide.transport.admin`."""
         return None
 
-    async def create_topic(self, topic: str, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Topics are created and verified by `admin`, never by a worker on the way."""
-        logger.debug("topic %s is not declared from a worker", topic)
+    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> Any:
+        """Where a key goes."""
+        if partition is not None or key is None:
+            return partition
+        return self.app.producer.key_partition(topic, key).partition
+
+    async def create_topic(self, *args: Any, **kwargs: Any) -> None:
+        """Create a topic; see the producer."""
+        await self.app.producer.create_topic(*args, **kwargs)
+
+    async def wait_empty(self) -> None:
+        """Nothing to wait for here: `_drain` finishes what agents have begun."""
+
+    def pause_partitions(self, tps: Iterable[TP]) -> None:
+        """Faust pauses around its rebalances; this transport pauses by load only."""
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """See `pause_partitions`."""
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """See `pause_partitions`: agents' queues are bounded by what is in flight."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """See `on_buffer_full`."""
+
+    async def perform_seek(self) -> None:
+        """Partitions begin where their owner says; see `owner`."""
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """See `perform_seek`."""
+        return {}
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Raise ConfigurationError: see `perform_seek`."""
+        await self._seek(next(iter(partitions)), 0)
+
+    async def seek_to_beginning(self, *partitions: TP) -> None:
+        """Raise ConfigurationError: see `perform_seek`."""
+        await self._seek(partitions[0], 0)
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        msg = (
+            f"cannot seek {partition} to {offset} while it runs: acknowledgements are counted from "
+            "its start. Return the offset from PartitionOwner.assigned"
+        )
+        raise ConfigurationError(msg)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        return await self._commit_all({(tp.topic, tp.partition): o for tp, o in offsets.items()})
+        confirmed = await self._commit_now(offsets)
+        return len(confirmed) == len(offsets)
 
-    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ARG002, ASYNC109
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109, ARG002
         return {}
+
+    def _to_message(self, tp: TP, record: Any) -> Envelope:
+        return event_envelope(tp, record, self.app.consumer_generation_id)
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)
-
-    def close(self) -> None:
-        """Leave the group; `on_stop` has done so in an orderly stop."""
-        if self._poller is not None:
-            self._poller.stop()

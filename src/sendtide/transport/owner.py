@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Protocol
 
-from sendtide.transport.commits import TopicPartition
+from sendtide.transport.rebalance import TopicPartition
 
 __all__ = ["PartitionOwner"]
 
 
 class PartitionOwner(Protocol):
-    """Called in the event loop during a rebalance; kept partitions are not mentioned.
+    """Called in the event loop; partitions that stay are never mentioned and go on meanwhile.
 
-    Keep these short: the poll loop of this worker waits for them (librdkafka's own heartbeats go
-    on). Long recoveries belong behind the first chunk of the partition, not in here.
+    Each call is about one unit: a partition number of a copartition group, or one partition of a
+    topic that stands alone. Units are recovered side by side.
     """
 
-    async def assigned(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the offset to start from; a partition left out starts at its committed offset,
-        or at the earliest record if it has none.
+    async def assigned(
+        self, partitions: Set[TopicPartition]
+    ) -> Mapping[TopicPartition, int | None]:
+        """Recover, then return the offset to fetch from; fetching starts after that.
+
+        A partition left out, or None, starts at the group's committed offset, or where
+        `auto.offset.reset` says if there is none (the earliest record unless set otherwise).
+        Cancelled if the unit is taken away meanwhile: then clean up, `revoked` is not called.
         """
         ...
 
-    async def revoked(self, partitions: set[TopicPartition]) -> None:
-        """Finish or abandon work of these; whatever is acknowledged on return is committed."""
+    async def revoked(self, partitions: Set[TopicPartition]) -> None:
+        """Finish or abandon the work; what is acknowledged on return is committed.
+
+        Called on rebalances and on stop, within `Settings.revoke_timeout_s`; past that the unit
+        goes without a commit and its next owner repeats the work.
+        """
         ...
 
-    async def lost(self, partitions: set[TopicPartition]) -> None:
-        """Drop these at once: another worker may already hold them; nothing is committed."""
+    async def lost(self, partitions: Set[TopicPartition]) -> None:
+        """Drop the unit at once: another worker may already hold it; nothing is committed."""
         ...

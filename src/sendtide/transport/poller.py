@@ -1,183 +1,302 @@
-"""The thread that talks to librdkafka: fetches, follows rebalances, hands over chunks.
+"""The poll loop: one thread that owns the consumer's calls, from subscribe until it has left.
 
-It polls from `subscribe` on, so group membership never depends on how busy the event loop is. Each
-fetch becomes one call into the loop, whatever the number of messages. A bounded number of fetches
-may wait for the loop; then polling waits too, while librdkafka's own thread keeps the heartbeat.
-
-Copartitioning: the cooperative-sticky assignor places each topic's partitions on their own. So only
-the first topic of a copartitioned group is subscribed to; when partition n of it comes or goes, n
-of the others is added to or taken from the local assignment in the same callback. The broker
-accepts a member's commits for them like any other.
+librdkafka runs rebalance callbacks inside `consume`, so the loop must turn whatever the
+application does: it never waits for work, it pauses partitions. Every call on this client comes
+from this thread (`call`): one from another thread waits for as long as `consume` is being repeated.
+It knows bytes and offsets, nothing of Faust or of an event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
+import queue
 import threading
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, Final, Protocol
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 
-from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException
+from confluent_kafka import (
+    OFFSET_STORED,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+)
 from confluent_kafka import TopicPartition as Position
 
-from sendtide.transport.commits import TopicPartition
+from sendtide.transport.backpressure import InFlight
+from sendtide.transport.rebalance import CopartitionGroups, TopicPartition
 
-__all__ = ["Fetched", "Listener", "Poller"]
+__all__ = ["OVERHEAD_BYTES", "Listener", "Poller", "Run", "split_into_runs"]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-Fetched = dict[TopicPartition, list[Any]]
-_POLL_S: Final = 0.05
-_FETCHES_WAITING: Final = 4
-_ASSIGN_BUDGET_S: Final = 120.0
+#: A short stall of the application is waited for; a longer one pauses partitions, which throws
+#: away what librdkafka had fetched ahead for them.
+_PATIENCE_S = 0.2
+
+#: Memory of one message beside its value: the Python and the C object, key and headers.
+OVERHEAD_BYTES = 128
+
+#: How often a revocation that waits for the application looks after its calls.
+_SERVE_S = 0.02
+
+T = TypeVar("T")
+
+Run = tuple[TopicPartition, list[Message], int]
+"""Messages of one partition in offset order, and their size in bytes."""
 
 
 class Listener(Protocol):
-    """The event-loop side; the first four run in the loop, `fetched` too but must not wait."""
+    """What the poll thread reports; all calls come from that thread."""
 
-    async def on_assigned(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return start offsets; those left out start where the group committed."""
+    def fetched(self, runs: list[Run]) -> None:
+        """Take messages; must not block."""
         ...
 
-    async def on_revoked(self, partitions: set[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the offsets to commit before the partitions go."""
+    def assigned(self, partitions: set[TopicPartition]) -> None:
+        """The group gave partitions; answer with `Poller.begin`. Must not block."""
         ...
 
-    async def on_lost(self, partitions: set[TopicPartition]) -> None:
-        """The partitions are gone already."""
+    def revoked(self, partitions: set[TopicPartition]) -> Future[None] | None:
+        """Partitions go away when the future is done, or the budget is spent. Must not block."""
         ...
 
-    async def on_failed(self, error: BaseException) -> None:
-        """The thread ends because of this error."""
+    def lost(self, partitions: set[TopicPartition]) -> None:
+        """Partitions are gone. Must not block."""
         ...
 
-    def fetched(self, messages: Fetched) -> None:
-        """Messages by partition, in offset order."""
+    def failed(self, error: BaseException) -> None:
+        """The poll loop has ended with an error."""
         ...
 
 
-class Poller(threading.Thread):
-    """Owns one `confluent_kafka.Consumer` from its making to its close."""
+def split_into_runs(messages: Sequence[Message]) -> list[Run]:
+    """Group one fetch by partition, keeping offset order, with C calls per message only."""
+    partitions = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+    gathered: dict[TopicPartition, list[Message]] = {}
+    for partition, pairs in groupby(zip(partitions, messages, strict=True), key=itemgetter(0)):
+        run = list(map(itemgetter(1), pairs))
+        known = gathered.setdefault(partition, run)
+        if known is not run:
+            known.extend(run)
+    return [
+        (partition, run, sum(map(len, run)) + OVERHEAD_BYTES * len(run))
+        for partition, run in gathered.items()
+    ]
+
+
+class Poller:
+    """One consumer of one group and the thread that polls it.
+
+    `owned` is what the group gave, with followers; `assigned` what is being fetched. A partition
+    is owned first and fetched once `begin` says where.
+    """
 
     def __init__(
         self,
         config: Mapping[str, Any],
-        topics: Iterable[str],
-        copartitioned: Sequence[Sequence[str]],
+        groups: CopartitionGroups,
+        in_flight: InFlight,
         listener: Listener,
-        loop: asyncio.AbstractEventLoop,
         *,
-        chunk_messages: int,
-        revoke_budget_s: float,
+        fetch_messages: int = 20_000,
+        fetch_bytes: int = 16 << 20,
+        fetch_wait_s: float = 0.05,
+        revoke_timeout_s: float = 20.0,
     ) -> None:
-        super().__init__(name="rdkafka-poller", daemon=True)
-        self.client = Consumer(dict(config))
-        self._followers = {group[0]: tuple(group[1:]) for group in copartitioned}
-        following = {topic for group in copartitioned for topic in group[1:]}
-        self._topics = sorted(set(topics) - following)
+        self._groups = groups
+        self._in_flight = in_flight
         self._listener = listener
-        self._loop = loop
-        self._chunk_messages = chunk_messages
-        self._revoke_budget_s = revoke_budget_s
+        self._fetch_messages = fetch_messages
+        self._fetch_bytes = fetch_bytes
+        self._fetch_wait_s = fetch_wait_s
+        self._revoke_timeout_s = revoke_timeout_s
+        self._message_bytes = 512.0
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._owned: set[TopicPartition] = set()
+        self._assigned: set[TopicPartition] = set()
+        self._paused: set[TopicPartition] = set()
         self._stopping = threading.Event()
-        self._room = threading.Semaphore(_FETCHES_WAITING)
+        self._closing = False
+        self._error: BaseException | None = None
+        self._consumer = Consumer({**config, "error_cb": self._on_error}, logger=_log)
+        self._thread = threading.Thread(target=self._run, name="rdkafka-poll", daemon=True)
 
-    def stop(self) -> None:
-        """Ask the thread to leave the group and end; join it from outside the event loop."""
-        self._stopping.set()
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe, and start polling on the first call."""
+        names = list(topics)
 
-    def run(self) -> None:
-        """Poll until stopped."""
-        try:
-            self.client.subscribe(
-                self._topics,
+        def subscribe() -> None:
+            self._consumer.subscribe(
+                names,
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
             )
-            while not self._stopping.is_set():
-                if self._room.acquire(timeout=_POLL_S):
-                    self._fetch()
-        except BaseException as error:  # noqa: BLE001 - told to the loop, which ends the app
-            logger.exception("the poll loop of the consumer failed")
-            self._call(self._listener.on_failed(error), _ASSIGN_BUDGET_S)
-        finally:
-            self.client.close()
 
-    def _fetch(self) -> None:
-        messages = self.client.consume(self._chunk_messages, _POLL_S)
-        by_partition: Fetched = {}
-        for message in messages:
-            if message.error() is None:
-                where = (message.topic(), message.partition())
-                if where in by_partition:
-                    by_partition[where].append(message)
-                else:
-                    by_partition[where] = [message]
-            else:
-                self._judge(message.error())
-        if by_partition:
-            self._loop.call_soon_threadsafe(self._deliver, by_partition)
+        if self._thread.is_alive():
+            self.call(subscribe)
         else:
-            self._room.release()
+            subscribe()
+            self._thread.start()
 
-    def _deliver(self, messages: Fetched) -> None:
+    def call(self, question: Callable[[], T]) -> Future[T]:
+        """Have the poll thread call the client, also while it waits for a revocation."""
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result(question())
+                except BaseException as error:  # noqa: BLE001, RUF100 - the asker's to handle
+                    answer.set_exception(error)
+
+        self._calls.put(run)
+        return answer
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> Future[list[Position]]:
+        """Commit; the answer holds an error or none for each partition."""
+        asked = [Position(topic, number, offset) for (topic, number), offset in offsets.items()]
+        return self.call(lambda: self._consumer.commit(offsets=asked, asynchronous=False) or [])
+
+    def begin(self, starts: Mapping[TopicPartition, int | None]) -> Future[None]:
+        """Fetch owned partitions from the given offsets; None: the committed offset.
+
+        Partitions that were taken away meanwhile are left out.
+        """
+        return self.call(lambda: self._begin(starts))
+
+    def _begin(self, starts: Mapping[TopicPartition, int | None]) -> None:
+        ready = (self._owned & starts.keys()) - self._assigned
+        positions = []
+        for topic, number in sorted(ready):
+            start = starts[topic, number]
+            positions.append(Position(topic, number, OFFSET_STORED if start is None else start))
+        self._consumer.incremental_assign(positions)
+        self._assigned |= ready
+
+    def owned(self) -> set[TopicPartition]:
+        """Partitions this member holds, followers included."""
+        return set(self._owned)
+
+    def paused(self) -> set[TopicPartition]:
+        """Partitions whose fetching waits for the application."""
+        return set(self._paused)
+
+    def close(self, timeout_s: float) -> bool:
+        """Stop polling and leave the group; False if the thread did not end in time."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                return False
+        self._closing = True
+        self._consumer.close()
+        return True
+
+    def _run(self) -> None:
         try:
-            self._listener.fetched(messages)
-        finally:
-            self._room.release()
+            while not self._stopping.is_set():
+                self._serve_calls()
+                self._relieve()
+                messages = self._consumer.consume(self._quota(), self._fetch_wait_s)
+                if self._error is not None:
+                    raise self._error
+                if messages:
+                    self._hand_over(messages)
+        except BaseException as error:  # noqa: BLE001, RUF100 - reported, never swallowed
+            if not self._stopping.is_set():
+                self._listener.failed(error)
 
-    @staticmethod
-    def _judge(error: KafkaError) -> None:
-        """Raise what cannot heal by itself; log what librdkafka retries."""
+    def _serve_calls(self, wait_s: float = 0.0) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._calls.get(block=wait_s > 0, timeout=wait_s or None)()
+            while True:
+                self._calls.get_nowait()()
+
+    def _quota(self) -> int:
+        """Messages to ask for, so that one fetch holds about `fetch_bytes`."""
+        return max(1, min(self._fetch_messages, int(self._fetch_bytes / self._message_bytes)))
+
+    def _hand_over(self, messages: list[Message]) -> None:
+        if any(map(Message.error, messages)):
+            messages = [m for m in messages if not self._is_error(m)]
+            if not messages:
+                return
+        runs = split_into_runs(messages)
+        mean = sum(size for _, _, size in runs) / len(messages)
+        # Grow at once, shrink slowly: a fetch of large messages must not overshoot twice.
+        self._message_bytes = max(mean, 0.7 * self._message_bytes + 0.3 * mean)
+        # Counted here and not where it is received, so that a busy application cannot be outrun.
+        for partition, run, size in runs:
+            self._in_flight.add(partition, len(run), size)
+        self._listener.fetched(runs)
+
+    def _is_error(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return False
+        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001, RUF100 - its public name
+            where = f"{message.topic()}/{message.partition()}"
+            if error.fatal() or not error.retriable():
+                raise KafkaException(error)
+            _log.warning("%s: %s; the client keeps trying", where, error.str())
+        return True
+
+    def _relieve(self) -> None:
+        """Pause partitions with too much work in flight, resume those that caught up."""
+        over = (self._in_flight.wait_below(_PATIENCE_S) - self._paused) & self._assigned
+        if over:
+            self._consumer.pause([Position(*p) for p in over])
+            self._paused |= over
+        ready = self._in_flight.relieved(self._paused) & self._assigned
+        if ready:
+            self._consumer.resume([Position(*p) for p in ready])
+            self._paused -= ready
+
+    def _on_assign(self, consumer: Consumer, positions: list[Position]) -> None:
+        self._owned |= self._expand(positions)
+        # Nothing is fetched yet: `begin` assigns when the application has said from where.
+        # Saying so keeps the client from assigning by itself.
+        consumer.incremental_assign([])
+        self._listener.assigned({(p.topic, p.partition) for p in positions})
+
+    def _on_revoke(self, consumer: Consumer, positions: list[Position]) -> None:
+        if not self._closing:
+            released = self._listener.revoked({(p.topic, p.partition) for p in positions})
+            deadline = time.monotonic() + self._revoke_timeout_s
+            while released is not None and not released.done():
+                if time.monotonic() > deadline:
+                    released.cancel()
+                    _log.error("%d partitions were not released in time", len(positions))
+                    break
+                self._serve_calls(_SERVE_S)
+        self._give_up(consumer, self._expand(positions))
+
+    def _on_lost(self, consumer: Consumer, positions: list[Position]) -> None:
+        self._give_up(consumer, self._expand(positions))
+        if not self._closing:
+            self._listener.lost({(p.topic, p.partition) for p in positions})
+
+    def _expand(self, positions: Iterable[Position]) -> set[TopicPartition]:
+        units = self._groups.units((p.topic, p.partition) for p in positions)
+        return {partition for unit in units.values() for partition in unit}
+
+    def _give_up(self, consumer: Consumer, partitions: set[TopicPartition]) -> None:
+        fetched = partitions & self._assigned
+        self._owned -= partitions
+        self._assigned -= partitions
+        self._paused -= partitions
+        self._in_flight.drop(partitions)
+        consumer.incremental_unassign([Position(*p) for p in fetched])
+
+    def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            raise KafkaException(error)
-        logger.warning("broker: %s", error.str())
-
-    def _group(self, partitions: Iterable[Position]) -> list[TopicPartition]:
-        """The partitions the group gave or took, each with those that follow it."""
-        return [
-            (topic, p.partition)
-            for p in partitions
-            for topic in (p.topic, *self._followers.get(p.topic, ()))
-        ]
-
-    def _on_assign(self, client: Consumer, partitions: list[Position]) -> None:
-        group = self._group(partitions)
-        starts = self._call(self._listener.on_assigned(set(group)), _ASSIGN_BUDGET_S) or {}
-        client.incremental_assign(
-            [Position(t, n, starts.get((t, n), OFFSET_STORED)) for t, n in group]
-        )
-
-    def _on_revoke(self, client: Consumer, partitions: list[Position]) -> None:
-        group = self._group(partitions)
-        offsets = self._call(self._listener.on_revoked(set(group)), self._revoke_budget_s) or {}
-        if offsets:
-            try:
-                client.commit(
-                    offsets=[Position(t, n, o) for (t, n), o in offsets.items()],
-                    asynchronous=False,
-                )
-            except KafkaException as error:
-                logger.warning("offsets of revoked partitions are not committed: %s", error)
-        client.incremental_unassign([Position(t, n) for t, n in group])
-
-    def _on_lost(self, client: Consumer, partitions: list[Position]) -> None:
-        group = self._group(partitions)
-        self._call(self._listener.on_lost(set(group)), self._revoke_budget_s)
-        client.incremental_unassign([Position(t, n) for t, n in group])
-
-    def _call(self, work: Awaitable[Any], budget_s: float) -> Any:
-        """Run `work` in the event loop and wait for it, at most `budget_s`."""
-        if self._loop.is_closed():
-            work.close()  # type: ignore[attr-defined]
-            return None
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)  # type: ignore[arg-type]
-        try:
-            return future.result(budget_s)
-        except FutureTimeoutError:
-            future.cancel()
-            logger.error("a rebalance step took over %.0f s and is abandoned", budget_s)
-            return None
+            self._error = KafkaException(error)
+        else:
+            _log.warning("Kafka client: %s", error.str())

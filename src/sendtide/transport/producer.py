@@ -1,150 +1,58 @@
-"""Producers on librdkafka: many records a call, delivery awaited, failures raised."""
+"""Faust's producer on librdkafka: one future per message for agents, batches for hot paths."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
-from faust.transport import producer as faust_producer
+from faust.transport import base
 from faust.types import TP, RecordMetadata
 
-from sendtide.transport.settings import settings_of
+from sendtide.transport.admin import TopicSpec, create_topics
+from sendtide.transport.deliveries import BatchProducer, Delivery, Record
+from sendtide.transport.errors import ConfigurationError
+from sendtide.transport.partitioner import partition_of
+from sendtide.transport.settings import producer_config, settings_of
 
-__all__ = ["DeliveryFailed", "OutgoingRecord", "RdkafkaProducer", "RecordProducer"]
-
-logger = logging.getLogger(__name__)
-
-_POLL_S: Final = 0.02
-_FULL_WAIT_S: Final = 0.01
-_FLUSH_S: Final = 30.0
-_DEFAULTS: Final[dict[str, Any]] = {
-    "partitioner": "murmur2_random",  # where Java clients put a key
-    "linger.ms": 2,
-    "acks": "all",
-    "queue.buffering.max.messages": 500_000,
-    "queue.buffering.max.kbytes": 262_144,
-    "message.max.bytes": 8 * 1024 * 1024,
-    "compression.type": "none",
-}
+__all__ = ["Producer"]
 
 
-class DeliveryFailed(Exception):  # noqa: N818 - named after what happened
-    """The broker did not take a record; its input must not be committed."""
+class Producer(base.Producer):
+    """`app.producer`. `send_batch` is the hot path; the rest is what Faust asks for.
 
-
-@dataclass(slots=True)
-class OutgoingRecord:
-    """One record to send; `partition` None leaves the choice to the key."""
-
-    topic: str
-    value: bytes | None
-    key: bytes | None = None
-    partition: int | None = None
-    headers: Sequence[tuple[str, bytes]] = field(default_factory=tuple)
-
-
-class _Batch:
-    """Counts deliveries of one `send`; called from the poll thread."""
-
-    __slots__ = ("_error", "_future", "_left", "_loop")
-
-    def __init__(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._left = size
-        self._error: KafkaError | None = None
-        self._loop = loop
-        self._future: asyncio.Future[None] = loop.create_future()
-
-    def delivered(self, error: KafkaError | None, message: Any) -> None:  # noqa: ARG002
-        self._left -= 1
-        self._error = error or self._error
-        if self._left == 0 and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._finish)
-
-    def _finish(self) -> None:
-        if self._future.done():
-            return
-        if self._error is None:
-            self._future.set_result(None)
-        else:
-            msg = f"the broker refused a record: {self._error.str()}"
-            self._future.set_exception(DeliveryFailed(msg))
-
-    @property
-    def future(self) -> asyncio.Future[None]:
-        return self._future
-
-
-class RecordProducer:
-    """Sends lists of records; `await send(...)` returns when the broker has them all.
-
-    The local queue is bounded: when it is full, `send` waits for room instead of failing.
+    Keys are partitioned as the Java client does (`murmur2_random`); the app's
+    `producer_partitioner` is not used.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._producer = Producer({**_DEFAULTS, **settings})
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="rdkafka-producer", daemon=True)
-        self._thread.start()
-
-    def _poll(self) -> None:
-        while not self._stopping.is_set():
-            self._producer.poll(_POLL_S)
-
-    async def send(self, records: Sequence[OutgoingRecord]) -> None:
-        """Send `records` in order and wait for their delivery.
-
-        Raises:
-            DeliveryFailed: one of them was not taken; the others may have been.
-        """
-        if not records:
-            return
-        batch = _Batch(len(records), asyncio.get_running_loop())
-        for record in records:
-            while not self._offer(record, batch):
-                await asyncio.sleep(_FULL_WAIT_S)
-        await batch.future
-
-    def _offer(self, record: OutgoingRecord, batch: _Batch) -> bool:
-        try:
-            self._producer.produce(
-                record.topic,
-                record.value,
-                record.key,
-                -1 if record.partition is None else record.partition,
-                on_delivery=batch.delivered,
-                headers=list(record.headers) or None,
-            )
-        except BufferError:
-            return False
-        except KafkaException as error:
-            batch.delivered(error.args[0], None)
-        return True
-
-    async def close(self) -> None:
-        """Wait, bounded, for what is in flight and let go of the connection."""
-        left = await asyncio.to_thread(self._producer.flush, _FLUSH_S)
-        if left:
-            logger.error("%d records were not delivered within %.0f s", left, _FLUSH_S)
-        self._stopping.set()
-        await asyncio.to_thread(self._thread.join)
-
-
-class RdkafkaProducer(faust_producer.Producer):
-    """Faust's producer interface (`topic.send`, replies) on a `RecordProducer`."""
+    def __post_init__(self) -> None:
+        if self.app.conf.producer_threaded:
+            msg = "producer_threaded is of no use here: librdkafka sends in threads of its own"
+            raise ConfigurationError(msg)
+        self._batches: BatchProducer | None = None
+        self._partition_counts: dict[str, int] = {}
 
     async def on_start(self) -> None:
-        """Connect."""
+        """Create the client."""
         await super().on_start()
         settings = settings_of(self.app)
-        servers = ",".join(f"{u.host or '127.0.0.1'}:{u.port or 9092}" for u in self.transport.url)
-        self._records = RecordProducer(
-            {"bootstrap.servers": servers, **settings.client, **settings.producer}
+        self._config = producer_config(self.app, self.transport.url, settings)
+        self._batches = BatchProducer(
+            self._config,
+            max_records=settings.outstanding_messages,
+            max_bytes=settings.outstanding_bytes,
         )
+        self._batches.start()
+
+    async def on_stop(self) -> None:
+        """Send what is left, within the close timeout."""
+        if self._batches is not None:
+            await self._batches.stop(settings_of(self.app).close_timeout_s)
+            self._batches = None
+
+    async def send_batch(self, topic: str, records: Sequence[Record]) -> Delivery:
+        """Queue records in order; see `BatchProducer.send`."""
+        return await self._client().send(topic, records)
 
     async def send(
         self,
@@ -152,41 +60,80 @@ class RdkafkaProducer(faust_producer.Producer):
         key: bytes | None,
         value: bytes | None,
         partition: int | None,
-        timestamp: float | None,  # noqa: ARG002 - the broker's clock is used
+        timestamp: float | None,
         headers: Any,
         *,
         transactional_id: str | None = None,  # noqa: ARG002
-    ) -> asyncio.Future[RecordMetadata]:
-        """Send one record; the future ends when it is delivered."""
-        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-        record = OutgoingRecord(topic, value, key, partition, tuple(pairs))
-        metadata = RecordMetadata(topic, partition or -1, TP(topic, partition or -1), -1)
-        return asyncio.ensure_future(self._sent(record, metadata))
-
-    async def _sent(self, record: OutgoingRecord, metadata: RecordMetadata) -> RecordMetadata:
-        await self._records.send([record])
-        return metadata
+    ) -> Awaitable[RecordMetadata]:
+        """Queue one message; the returned awaitable is done when it is stored."""
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers or ())
+        record = Record(
+            value,
+            key,
+            -1 if partition is None else partition,
+            int(timestamp * 1000) if timestamp else 0,
+            pairs,
+        )
+        delivery = await self._client().send(topic, [record])
+        return asyncio.ensure_future(_metadata(topic, delivery))
 
     async def send_and_wait(self, *args: Any, **kwargs: Any) -> RecordMetadata:
-        """Send one record and wait for its delivery."""
+        """Send one message and wait until it is stored."""
         return await (await self.send(*args, **kwargs))
 
     async def flush(self) -> None:
-        """Wait for Faust's own buffer; records of `RecordProducer.send` are awaited there."""
+        """Wait for everything sent; raises if something failed that nobody awaited."""
         await self.buffer.flush()
+        if self._batches is not None:
+            await self._batches.flush()
 
-    async def on_stop(self) -> None:
-        """Deliver what is left and disconnect."""
-        await self._records.close()
+    async def create_topic(
+        self,
+        topic: str,
+        partitions: int,
+        replication: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        retention: float | None = None,
+        compacting: bool | None = None,
+        deleting: bool | None = None,
+        **_: Any,
+    ) -> None:
+        """Create a topic unless it exists."""
+        options = dict(config or {})
+        policies = [
+            name
+            for name, on in (("compact", compacting), ("delete", deleting))
+            if on is not None and on
+        ]
+        if policies:
+            options["cleanup.policy"] = ",".join(policies)
+        if retention:
+            options["retention.ms"] = str(int(float(retention) * 1000))
+        spec = TopicSpec(topic, partitions, replication, options)
+        await asyncio.to_thread(create_topics, self._config, [spec])
 
-    async def create_topic(self, topic: str, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Topics are created and verified by `admin`."""
-        logger.debug("topic %s is not declared from a worker", topic)
-
-    def key_partition(self, topic: str, key: bytes | None) -> TP:  # noqa: ARG002
-        """Unknown until delivery: librdkafka's partitioner decides."""
-        return TP(topic, -1)
+    def key_partition(self, topic: str, key: bytes) -> TP:
+        """Where a key goes; asks the broker once per topic."""
+        if topic not in self._partition_counts:
+            self._partition_counts[topic] = self._client().partition_count(topic)
+        return TP(topic, partition_of(key, self._partition_counts[topic]))
 
     def supports_headers(self) -> bool:
-        """Headers are sent as they are."""
+        """Headers are always sent."""
         return True
+
+    def _client(self) -> BatchProducer:
+        if self._batches is None:
+            msg = "the producer is not started"
+            raise RuntimeError(msg)
+        return self._batches
+
+
+async def _metadata(topic: str, delivery: Delivery) -> RecordMetadata:
+    # A failure also fails the next flush, hence the commit: agents rarely await their sends.
+    await delivery.delivered(observe=False)
+    message = delivery.last
+    assert message is not None
+    partition = message.partition() or 0
+    return RecordMetadata(topic, partition, TP(topic, partition), message.offset())

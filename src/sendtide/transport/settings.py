@@ -1,51 +1,132 @@
-"""How a Faust app uses this transport, and where a transport finds that again."""
+"""Settings of the transport beside Faust's own, and the client configuration made from both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
+from weakref import WeakKeyDictionary
 
+from faust import App
+from yarl import URL
+
+from sendtide.transport.errors import ConfigurationError
 from sendtide.transport.owner import PartitionOwner
 
-__all__ = ["Settings", "install", "settings_of"]
+__all__ = [
+    "Settings",
+    "bootstrap_servers",
+    "configure",
+    "consumer_config",
+    "producer_config",
+    "settings_of",
+]
 
-_ATTRIBUTE: Final = "rdkafka_settings"
 
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Transport settings of one app.
+    """All limits have a default and a unit.
 
-    client: ordinary librdkafka settings (TLS, SASL, timeouts) for consumer and producer.
-    consumer, producer: the same for one of them only.
-    copartitioned: groups of topics of which one worker must hold equal partition numbers; the
-        first of each group decides the assignment, the others follow it.
-    chunk_messages: most messages fetched at once. in_flight_bytes: a partition is paused while
-        more than this is unacknowledged. commit_interval_s: how often offsets are committed.
-    revoke_budget_s: how long `owner.revoked` may take before the partitions go anyway.
+    rdkafka: librdkafka options for every client (TLS, SASL, timeouts), passed through unchanged;
+        never logged. consumer, producer: the same for one kind of client only.
+    copartition: groups of topic names, leader first, whose equal partition numbers stay together.
+    owner: decides start positions and is told of revocations.
+    chunk_messages: most messages of one fetch, over all partitions.
+    fetch_bytes: aimed at per fetch; with large messages fewer are fetched at a time.
+    fetch_wait_s: longest wait for a fetch to fill, hence added latency.
+    max_chunks, max_events, max_bytes: unacknowledged work of one partition (chunks for chunk
+        topics, events for ordinary ones) past which its fetching pauses; it resumes at half.
+    revoke_timeout_s: budget for finishing work of revoked partitions, and of all on stop.
+    close_timeout_s: for leaving the group.
+    outstanding_messages, outstanding_bytes: records sent and not confirmed; senders wait there.
+    idempotence: the producer's; off for brokers that do not have it.
     """
 
-    client: dict[str, Any] = field(default_factory=dict)
-    consumer: dict[str, Any] = field(default_factory=dict)
-    producer: dict[str, Any] = field(default_factory=dict)
-    copartitioned: Sequence[Sequence[str]] = ()
+    rdkafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    consumer: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    producer: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    copartition: Sequence[Sequence[str]] = ()
     owner: PartitionOwner | None = None
     chunk_messages: int = 20_000
-    in_flight_bytes: int = 16 * 1024 * 1024
-    commit_interval_s: float = 1.0
-    revoke_budget_s: float = 20.0
-    chunk_topics: set[str] = field(default_factory=set)
+    fetch_bytes: int = 16 << 20
+    fetch_wait_s: float = 0.05
+    max_chunks: int = 8
+    max_events: int = 2_000
+    max_bytes: int = 32 << 20
+    revoke_timeout_s: float = 20.0
+    close_timeout_s: float = 15.0
+    outstanding_messages: int = 100_000
+    outstanding_bytes: int = 64 << 20
+    idempotence: bool = True
 
 
-def install(app: Any, settings: Settings) -> None:
-    """Give a Faust app its transport settings; call it before the app starts."""
-    setattr(app, _ATTRIBUTE, settings)
+_SETTINGS: WeakKeyDictionary[Any, Settings] = WeakKeyDictionary()
 
 
-def settings_of(app: Any) -> Settings:
-    """Return the settings installed into `app`, made with defaults on first use."""
-    if not hasattr(app, _ATTRIBUTE):
-        install(app, Settings())
-    settings: Settings = getattr(app, _ATTRIBUTE)
-    return settings
+def configure(app: App, settings: Settings) -> None:
+    """Give an app its transport settings; call it before the app starts."""
+    _SETTINGS[app] = settings
+
+
+def settings_of(app: App) -> Settings:
+    """Return what `configure` was given, or the defaults."""
+    return _SETTINGS.get(app) or Settings()
+
+
+def bootstrap_servers(urls: Iterable[URL]) -> str:
+    """`host:port,...` of broker URLs.
+
+    Raises:
+        ConfigurationError: a URL carries a user or password. Faust prints broker URLs.
+    """
+    servers = []
+    for url in urls:
+        if url.user is not None or url.password is not None:
+            msg = (
+                "the broker URL carries a user name or password, and URLs are printed and logged; "
+                "give sasl.username and sasl.password in Settings.rdkafka"
+            )
+            raise ConfigurationError(msg)
+        servers.append(f"{url.host or '127.0.0.1'}:{url.port or 9092}")
+    return ",".join(servers)
+
+
+def consumer_config(app: App, urls: Iterable[URL], settings: Settings) -> dict[str, Any]:
+    """Configuration of the consumer: our defaults, then Faust's settings, then the user's."""
+    conf = app.conf
+    return {
+        "auto.offset.reset": "earliest",
+        "client.id": conf.broker_client_id,
+        "session.timeout.ms": int(conf.broker_session_timeout * 1000),
+        "heartbeat.interval.ms": int(conf.broker_heartbeat_interval * 1000),
+        "max.poll.interval.ms": max(
+            int(conf.broker_max_poll_interval * 1000), int(conf.broker_session_timeout * 1000)
+        ),
+        # A pause throws away what was fetched ahead for the partition: keep that small.
+        "queued.max.messages.kbytes": 65_536,
+        "fetch.wait.max.ms": 100,
+        **settings.rdkafka,
+        **settings.consumer,
+        "bootstrap.servers": bootstrap_servers(urls),
+        "group.id": conf.id,
+        # Not for the user to change: the commit rule and copartitioning stand on these.
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "partition.assignment.strategy": "cooperative-sticky",
+    }
+
+
+def producer_config(app: App, urls: Iterable[URL], settings: Settings) -> dict[str, Any]:
+    """Configuration of the producer, in the same order."""
+    conf = app.conf
+    return {
+        "client.id": conf.broker_client_id,
+        "partitioner": "murmur2_random",
+        "linger.ms": max(5, int(conf.producer_linger * 1000)),
+        "enable.idempotence": settings.idempotence,
+        "acks": "all",
+        **({"compression.type": c} if (c := conf.producer_compression_type) else {}),
+        **settings.rdkafka,
+        **settings.producer,
+        "bootstrap.servers": bootstrap_servers(urls),
+    }

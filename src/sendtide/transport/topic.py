@@ -1,30 +1,35 @@
-"""Faust topics whose events are whole chunks instead of single messages."""
+"""Chunk topics: a Faust topic whose agents get one `Chunk` per event."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import faust
-from faust.events import Event
+from faust import App, Schema
 
-from sendtide.transport.settings import settings_of
+from sendtide.transport.chunk import Chunk
 
-__all__ = ["ChunkTopic", "chunk_topic"]
-
-
-class ChunkTopic(faust.Topic):
-    """A topic that hands an agent one `Chunk` per event: `async for chunk in stream`."""
-
-    def _compile_decode(self) -> None:
-        """Pass a chunk through as it is: bytes are decoded by the application, in columns."""
-
-        async def decode(message: Any, *, propagate: bool = False) -> Event:  # noqa: ARG001
-            return Event(self.app, None, message.value, None, message)
-
-        self.decode = decode
+__all__ = ["ChunkSchema", "chunk_topic"]
 
 
-def chunk_topic(app: faust.App, name: str) -> ChunkTopic:
-    """Return the topic `name` of `app`, delivered in chunks. It is never created by Faust."""
-    settings_of(app).chunk_topics.add(name)
-    return ChunkTopic(app, topics=[name], value_serializer="raw", key_serializer="raw")
+class ChunkSchema(Schema):
+    """Decodes nothing: the value is the chunk itself, its messages are the user's to read."""
+
+    def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
+        """Return the decoder the conductor calls once per chunk."""
+        create_event = app.create_event
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001
+            assert isinstance(message.value, Chunk)
+            return create_event(None, message.value, message.headers, message)
+
+        return decode
+
+
+def chunk_topic(app: App, name: str) -> Any:
+    """Declare a topic for an agent that reads `async for chunk in stream`.
+
+    All agents of one topic must agree on chunks or events. It is never created by declaring it;
+    see `sendtide.transport.admin`.
+    """
+    return app.topic(name, schema=ChunkSchema(), internal=False)

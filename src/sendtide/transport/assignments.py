@@ -1,0 +1,335 @@
+"""The life of a unit: partitions that come, start, run and leave together.
+
+::
+
+    given ──► STARTING ──► RUNNING ──► RELEASING ──► gone       (commit between the last two)
+                 │ taken away             ▲ revoked, or the app stops
+                 └──► gone     RUNNING ───┴─ lost ──► gone      (no commit)
+
+A unit is one partition number of a copartition group. Units live side by side: one that recovers
+holds up no other. Everything here runs in the event loop; the poll thread reports through
+`LoopListener` and waits only while partitions are revoked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaException, Message
+
+from sendtide.transport.commits import PartitionLedger
+from sendtide.transport.message import STALE, Envelope
+from sendtide.transport.owner import PartitionOwner
+from sendtide.transport.poller import Run
+from sendtide.transport.rebalance import CopartitionGroups, TopicPartition
+
+__all__ = ["Assignment", "Assignments", "Host", "LoopListener"]
+
+_log = logging.getLogger(__name__)
+
+#: Between attempts of a question the coordinator could not answer yet.
+_RETRY_S = 0.5
+
+Unit = frozenset[TopicPartition]
+
+
+class Host(Protocol):
+    """What `Assignments` needs of the consumer around it."""
+
+    async def committed(
+        self, partitions: Iterable[TopicPartition]
+    ) -> Mapping[TopicPartition, int | None]:
+        """Return the group's offsets."""
+        ...
+
+    async def begin(self, starts: Mapping[TopicPartition, int | None]) -> None:
+        """Start fetching."""
+        ...
+
+    async def commit_partitions(self, partitions: Iterable[TopicPartition]) -> bool:
+        """Commit what is finished; True if the group now has it."""
+        ...
+
+    async def announce(self) -> None:
+        """Tell Faust the whole set of partitions."""
+        ...
+
+    async def crash(self, reason: BaseException) -> None:
+        """Stop the app loudly."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> Any:
+        """Run beside everything else; its failure stops the app."""
+        ...
+
+
+@dataclass(eq=False)
+class Assignment:
+    """One partition from its start to its end; the ledger and the envelopes in flight."""
+
+    partition: TopicPartition
+    generation: int
+    ledger: PartitionLedger
+    start: int | None
+    envelopes: dict[int, Envelope] = field(default_factory=dict)
+    closed: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def fresh(self, messages: list[Message]) -> list[Message]:
+        """Leave out what was handed over before; say when the log's start was passed over."""
+        first = messages[0].offset() or 0
+        reached = self.ledger.registered_to
+        if reached is None:
+            self._compare_start(first)
+        elif first < reached:
+            return [m for m in messages if (m.offset() or 0) >= reached]
+        return messages
+
+    def _compare_start(self, first: int) -> None:
+        if self.start is None or first == self.start:
+            return
+        if first > self.start:
+            what = "what lay between was deleted or compacted"
+        else:
+            what = "the log is shorter than the group remembers; its offset is forgotten"
+            self.ledger = PartitionLedger(None)
+        _log.warning(
+            "%s/%d: asked for offset %d, got %d: %s", *self.partition, self.start, first, what
+        )
+
+    def withdraw(self) -> None:
+        """Keep messages no agent has begun from being begun."""
+        for first, envelope in list(self.envelopes.items()):
+            if not envelope.tracked:
+                envelope.generation_id = STALE
+                del self.envelopes[first]
+
+    def finish(self, first: int) -> bool:
+        """Note finished work; False if it no longer counts."""
+        done = not self.closed and self.ledger.finish(first)
+        self.envelopes.pop(first, None)
+        self.changed.set()
+        return done
+
+    async def settled(self, *, held_too: bool) -> None:
+        """Wait until agents have passed what they had begun."""
+        while any(held_too or not _is_held(e) for e in self.envelopes.values()):
+            self.changed.clear()
+            await self.changed.wait()
+
+
+def _is_held(envelope: Envelope) -> bool:
+    return envelope.acked
+
+
+class Assignments:
+    """All units of this member."""
+
+    def __init__(
+        self,
+        host: Host,
+        groups: CopartitionGroups,
+        owner: PartitionOwner | None,
+        release_timeout_s: float,
+    ) -> None:
+        self._host = host
+        self._groups = groups
+        self._owner = owner
+        self._release_timeout_s = release_timeout_s
+        self._running: dict[TopicPartition, Assignment] = {}
+        self._units: dict[TopicPartition, Unit] = {}
+        self._starting: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._recovered: set[Unit] = set()
+        self._generation = 0
+        self._stopping = False
+
+    def get(self, partition: TopicPartition) -> Assignment | None:
+        """The running assignment of a partition."""
+        return self._running.get(partition)
+
+    def running(self) -> list[TopicPartition]:
+        """Partitions being fetched."""
+        return list(self._running)
+
+    def held(self) -> set[TopicPartition]:
+        """Partitions given to this member, those that still start included."""
+        return {partition for unit in self._units.values() for partition in unit}
+
+    def given(self, leaders: set[TopicPartition]) -> None:
+        """Start the units the group has given."""
+        if self._stopping:
+            return
+        units = self._groups.units(leaders)
+        self._units.update(units)
+        self._generation += 1
+        self._host.spawn(self._start_all(units, self._generation))
+
+    async def revoke(self, leaders: Iterable[TopicPartition]) -> None:
+        """Finish, commit and let go, side by side and within the budget."""
+        known = [leader for leader in leaders if leader in self._units]
+        await asyncio.gather(*(self._release(leader) for leader in known))
+        if not self._stopping and known:
+            self._host.spawn(self._host.announce())
+
+    async def lose(self, leaders: Iterable[TopicPartition]) -> None:
+        """Let go at once."""
+        for leader in leaders:
+            unit = self._units.pop(leader, None)
+            if unit is None:
+                continue
+            await self._cancel_start(leader)
+            recovered = unit in self._recovered
+            self._close(unit)
+            if recovered and self._owner is not None:
+                await self._owner.lost(unit)
+        if not self._stopping:
+            await self._host.announce()
+
+    async def release_all(self) -> None:
+        """The app stops: hand back everything; units given later are not started."""
+        self._stopping = True
+        await self.revoke(list(self._units))
+
+    async def _start_all(self, units: Mapping[TopicPartition, Unit], generation: int) -> None:
+        await self._host.announce()  # Faust must know the partitions before messages come
+        for leader, unit in units.items():
+            if leader in self._units and leader not in self._starting:
+                task = asyncio.ensure_future(self._start(unit, generation))
+                self._starting[leader] = task
+                task.add_done_callback(partial(self._started, leader))
+
+    def _started(self, leader: TopicPartition, task: asyncio.Task[None]) -> None:
+        if self._starting.get(leader) is task:
+            del self._starting[leader]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._host.spawn(self._host.crash(error))
+
+    async def _start(self, unit: Unit, generation: int) -> None:
+        committed = await self._committed(unit)
+        wanted: Mapping[TopicPartition, int | None] = {}
+        if self._owner is not None:
+            wanted = await self._owner.assigned(unit)
+        self._recovered.add(unit)
+        starts: dict[TopicPartition, int | None] = {}
+        for partition in unit:
+            chosen = wanted.get(partition)
+            start = committed[partition] if chosen is None else chosen
+            starts[partition] = start
+            ledger = PartitionLedger(committed[partition])
+            self._running[partition] = Assignment(partition, generation, ledger, start)
+        await self._host.begin(starts)
+
+    async def _committed(self, unit: Unit) -> Mapping[TopicPartition, int | None]:
+        while True:
+            try:
+                return await self._host.committed(unit)
+            except KafkaException as error:
+                if error.args[0].fatal():
+                    raise
+                _log.warning("committed offsets of %s: %s", sorted(unit), error.args[0].str())
+                await asyncio.sleep(_RETRY_S)
+
+    async def _cancel_start(self, leader: TopicPartition) -> None:
+        task = self._starting.pop(leader, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _release(self, leader: TopicPartition) -> None:
+        unit = self._units.pop(leader)
+        await self._cancel_start(leader)
+        leaving = [a for p in unit if (a := self._running.get(p)) is not None]
+        for assignment in leaving:
+            assignment.withdraw()
+        if unit in self._recovered:
+            try:
+                async with asyncio.timeout(self._release_timeout_s):
+                    await self._finish(unit, leaving)
+                    await self._commit(unit)
+            except TimeoutError:
+                _log.warning(
+                    "%s: not finished within %s s; what is not committed will be repeated",
+                    sorted(unit),
+                    self._release_timeout_s,
+                )
+            except Exception as error:
+                _log.exception("releasing %s failed; it is not committed", sorted(unit))
+                await self._host.crash(error)
+        self._close(unit)
+
+    async def _finish(self, unit: Unit, leaving: list[Assignment]) -> None:
+        """Let agents pass what they began, at most half the budget, then the owner finish it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._release_timeout_s / 2):
+                await asyncio.gather(*(a.settled(held_too=False) for a in leaving))
+        if self._owner is not None:
+            await self._owner.revoked(unit)
+            return
+        # Nobody to ask: those that hold chunks acknowledge them by and by. Keep time to commit.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._release_timeout_s / 4):
+                await asyncio.gather(*(a.settled(held_too=True) for a in leaving))
+
+    async def _commit(self, unit: Unit) -> None:
+        while not await self._host.commit_partitions(unit):  # noqa: ASYNC110 - the broker's turn
+            await asyncio.sleep(_RETRY_S)
+
+    def _close(self, unit: Unit) -> None:
+        self._recovered.discard(unit)
+        for partition in unit:
+            assignment = self._running.pop(partition, None)
+            if assignment is not None:
+                assignment.closed = True
+                assignment.withdraw()
+
+
+class LoopListener:
+    """Carries the poll thread's reports into the event loop, one call per fetch."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        assignments: Assignments,
+        receive: Callable[[list[Run]], None],
+        host: Host,
+    ) -> None:
+        self._loop = loop
+        self._assignments = assignments
+        self._receive = receive
+        self._host = host
+
+    def fetched(self, runs: list[Run]) -> None:
+        """Hand over."""
+        self._soon(self._receive, runs)
+
+    def assigned(self, partitions: set[TopicPartition]) -> None:
+        """Start units."""
+        self._soon(self._assignments.given, partitions)
+
+    def revoked(self, partitions: set[TopicPartition]) -> concurrent.futures.Future[None] | None:
+        """Release units; the poll thread waits for the answer."""
+        work = self._assignments.revoke(partitions)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the loop is closed: nothing is left to finish
+            work.close()
+            return None
+
+    def lost(self, partitions: set[TopicPartition]) -> None:
+        """Drop units."""
+        self._soon(lambda: self._host.spawn(self._assignments.lose(partitions)))
+
+    def failed(self, error: BaseException) -> None:
+        """Stop the app: without the poll loop it would sit there and do nothing."""
+        self._soon(lambda: self._host.spawn(self._host.crash(error)))
+
+    def _soon(self, call: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody listens
+            self._loop.call_soon_threadsafe(call, *args)
