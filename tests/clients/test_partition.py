@@ -38,8 +38,8 @@ WHOLE = _whole()
     repeat_every=st.integers(1, 6),
     restart_every=st.integers(2, 9),
 )
-def test_blocks_repeats_and_restarts_make_no_difference(sizes, repeat_every, restart_every) -> None:
-    """Rows cut otherwise, repeated at random and restored midway give the same state and messages."""
+def test_blocks_repeats_and_restarts_make_no_difference(sizes, repeat_every, restart_every):
+    """Rows cut otherwise, repeated and restored midway give the same state and messages."""
     partition, outcomes, number = _partition(), [], 0
     for rows, kind in TOPIC:
         for piece in cut(rows, kind, sizes):

@@ -69,13 +69,12 @@ class ClientPartition:
         Raises:
             ValueError: a send offset below 0.
         """
-        offsets = block.columns["send_offset"]
-        fresh = self.repeats.first_time(block.origin, block.kind, offsets)
+        columns: Columns = block.columns
+        fresh = self.repeats.first_time(block.origin, block.kind, columns["send_offset"])
         accepted = int(fresh.sum())
         outcome = ClientOutcome(accepted, len(block) - accepted)
         if accepted == 0:
             return outcome
-        columns = block.columns
         if accepted < len(block):
             columns = {name: column[fresh] for name, column in columns.items()}
         rows = self.roster.client_rows(block.clients, columns["client"])

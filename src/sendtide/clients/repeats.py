@@ -32,7 +32,6 @@ def _first_time(offsets: Any, bits: Any, state: Any) -> Any:
     """Mark offsets in order; return which had not been seen. bits: (words,) uint64 ring."""
     fresh = np.empty(len(offsets), np.bool_)
     words = len(bits)
-    remembered = words * 64
     for i in range(len(offsets)):
         offset = offsets[i]
         if offset > state[0]:

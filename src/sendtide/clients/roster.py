@@ -61,8 +61,9 @@ class Roster:
         """Rows of n segments; -1 for none and for segments beyond the limit."""
         pairs = client_rows.astype(np.int64) * len(segments) + codes
         distinct, which = _by_first_appearance(pairs)
+        hashes = [hash_text(segment) if segment else 0 for segment in segments]
         rows = [
-            self._segment_row(pair // len(segments), segments[pair % len(segments)])
+            self._segment_row(pair // len(segments), hashes[pair % len(segments)])
             for pair in distinct.tolist()
         ]
         return np.array(rows, np.int32)[which]
@@ -74,10 +75,10 @@ class Roster:
             self.names.append(name)
         return row
 
-    def _segment_row(self, client_row: int, segment: str) -> int:
-        if not segment:
+    def _segment_row(self, client_row: int, code: int) -> int:
+        if code == 0:
             return -1
-        key = client_row, hash_text(segment)
+        key = client_row, code
         row = self._segment_row_of.get(key)
         if row is None:
             if self._segments_of.get(client_row, 0) >= SEGMENTS_PER_CLIENT:

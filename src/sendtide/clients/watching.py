@@ -23,7 +23,7 @@ from sendtide.events.messages import CONTENT_FIELDS
 from sendtide.models.open_propensity import FEATURES
 from sendtide.monitoring.alarms import Alarms, AlarmSettings, Changes
 from sendtide.monitoring.psi import BINS, CELLS, psi, psi_p_value, reference_edges
-from sendtide.windows.tumbling import ClosedWindow, TumblingCounts
+from sendtide.windows.tumbling import SKIP, ClosedWindow, TumblingCounts
 
 __all__ = ["SERIES", "JudgedWindow", "Watching"]
 
@@ -36,9 +36,19 @@ U8 = NDArray[np.uint8]
 SERIES: Final = (*FEATURES, "prediction")
 _EDGE_ROWS: Final = 500
 """Rows that fix the deciles: kept as they are until then, 28 KB a client."""
-_CONTENT, _GROWN = 0, 1
-_GROUP_OF: Final = np.array([_CONTENT if s in CONTENT_FIELDS else _GROWN for s in SERIES])
 _CONTENT_FROM: Final = len(FEATURES) - len(CONTENT_FIELDS)
+_GROUPS: Final = (
+    np.arange(_CONTENT_FROM, len(FEATURES)),
+    np.append(np.arange(_CONTENT_FROM), len(FEATURES)),
+)
+"""Series by when their reference begins: content at once; histories and the prediction later."""
+
+
+_TABLES: Final = (
+    *("effects", "p_values", "judged_windows"),
+    *("_seen", "_edges", "_reference"),
+)
+"""Attributes of `Watching` with one row per client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,57 +66,68 @@ class JudgedWindow:
 
 
 @njit(cache=True)
+def _cell(value: float, edges: Any) -> int:
+    """Cell of one value between the (9,) edges; the last one if it is missing."""
+    if np.isnan(value):
+        return len(edges) + 1
+    cell = 0
+    for k in range(len(edges)):
+        cell += edges[k] <= value
+    return cell
+
+
+@njit(cache=True)
+def _place_group(
+    values: Any, mine: Any, n: int, limits: Any, first: Any, edges: Any, reference: Any, bins: Any
+) -> None:
+    """Put one row's series `mine` where its client's group stands after `n` reference rows."""
+    edge_rows, reference_rows = limits
+    for j in mine:
+        if n < edge_rows:
+            first[n, j] = values[j]
+            continue
+        cell = _cell(values[j], edges[:, j])
+        if n < reference_rows:
+            reference[j, cell] += 1
+        else:
+            bins[j] = cell
+
+
+@njit(cache=True)
 def _place(
     begin: int,
+    group: int,
     rows: Any,
     values: Any,
     learned: Any,
+    groups: Any,
     limits: Any,
-    seen: Any,
-    first: Any,
-    edges: Any,
-    reference: Any,
-    group_of: Any,
+    tables: Any,
     bins: Any,
 ) -> tuple[int, int]:
-    """Put rows from `begin` into references or bins.
+    """Put rows into references or bins, beginning with `group` of row `begin`.
 
-    limits: rows that fix the edges, rows of a reference. Returns how many rows are done and which
-    group's edges are due for the last of them, -1 if none.
+    limits: rows that fix the edges, rows of a reference. tables: seen, first, edges, reference.
+    Stops where a client's edges are due, after this (row, group); else returns (n, 0).
     """
-    edge_rows, reference_rows = limits
+    seen, first, edges, reference = tables
     for i in range(begin, len(rows)):
         row = rows[i]
-        for group in range(2):
-            if bins[i, len(group_of) + group] != 0:
-                continue
-            bins[i, len(group_of) + group] = 1
+        while group < 2:
             n = seen[row, group]
-            waiting = group == 1 and learned[row] < reference_rows
-            for j in range(len(group_of)):
-                if group_of[j] != group:
-                    continue
-                bins[i, j] = 255
-                if waiting:
-                    continue
-                if n < edge_rows:
-                    first[row, n, j] = values[i, j]
-                    continue
-                cell = 0
-                if np.isnan(values[i, j]):
-                    cell = edges.shape[1] + 1
-                else:
-                    for k in range(edges.shape[1]):
-                        cell += edges[row, k, j] <= values[i, j]
-                if n < reference_rows:
-                    reference[row, j, cell] += 1
-                else:
-                    bins[i, j] = cell
-            if not waiting and n < reference_rows:
-                seen[row, group] = n + 1
-                if n + 1 == edge_rows:
-                    return i, group
-    return len(rows), -1
+            waiting = group == 1 and learned[row] < limits[1]
+            if not waiting:
+                mine = groups[group]
+                _place_group(
+                    values[i], mine, n, limits, first[row], edges[row], reference[row], bins[i]
+                )
+                if n < limits[1]:
+                    seen[row, group] = n + 1
+                    if n + 1 == limits[0]:
+                        return i, group
+            group += 1
+        group = 0
+    return len(rows), 0
 
 
 class Watching:
@@ -130,11 +151,6 @@ class Watching:
         self._edges: F64 = np.zeros((0, BINS - 1, n))
         self._reference: I64 = np.zeros((0, n, CELLS), np.int64)
 
-    _TABLES: Final = (
-        *("effects", "p_values", "judged_windows"),
-        *("_seen", "_first", "_edges", "_reference"),
-    )
-
     @property
     def late(self) -> int:
         """Rows whose window was closed."""
@@ -142,8 +158,9 @@ class Watching:
 
     def grow(self, clients: int) -> None:
         """Have room for `clients` rows."""
-        for name in self._TABLES:
+        for name in _TABLES:
             setattr(self, name, with_rows(getattr(self, name), clients))
+        self._first = with_rows(self._first, clients)
         self._windows.grow(clients)
         self.alarms.grow(clients)
 
@@ -153,8 +170,11 @@ class Watching:
         """Count n exposures in order; judge the windows they close.
 
         Args:
-            rows, times: (n,) client rows, event times in ms.
-            x: (n, features) model input. content: (n, 5) as it came. predictions: (n,).
+            rows: (n,) client rows.
+            times: (n,) event times, ms.
+            x: (n, features) model input.
+            content: (n, 5) as it came.
+            predictions: (n,).
             learned: labels learned so far, by client.
         """
         values = np.empty((len(rows), len(SERIES)), np.float32)
@@ -165,31 +185,20 @@ class Watching:
         return [self._judge(window) for window in self._windows.add(rows, times, bins)]
 
     def _bins(self, rows: I32, values: F32, learned: I64) -> U8:
-        # Two columns more say which groups of a row are done, so that the loop can be re-entered.
-        bins = np.zeros((len(rows), len(SERIES) + 2), np.uint8)
+        bins = np.full((len(rows), len(SERIES)), SKIP, np.uint8)
         limits = (self._edge_rows, self.settings.reference_rows)
-        done, group = 0, _CONTENT
-        while group >= 0:
+        tables = (self._seen, self._first, self._edges, self._reference)
+        done, group = _place(0, 0, rows, values, learned, _GROUPS, limits, tables, bins)
+        while done < len(rows):
+            self._fix_edges(int(rows[done]), group)
             done, group = _place(
-                done,
-                rows,
-                values,
-                learned,
-                limits,
-                self._seen,
-                self._first,
-                self._edges,
-                self._reference,
-                _GROUP_OF,
-                bins,
+                done, group + 1, rows, values, learned, _GROUPS, limits, tables, bins
             )
-            if group >= 0:
-                self._fix_edges(int(rows[done]), group)
-        return bins[:, : len(SERIES)]
+        return bins
 
     def _fix_edges(self, row: int, group: int) -> None:
         """Cut a client's bins at the deciles of its first rows, and count those rows."""
-        mine = np.flatnonzero(group == _GROUP_OF)
+        mine = _GROUPS[group]
         first = self._first[row][:, mine]
         edges = reference_edges(first)
         self._edges[row][:, mine] = edges
@@ -228,14 +237,20 @@ class Watching:
 
     def snapshot(self, clients: int) -> dict[str, NDArray[Any]]:
         """Copies of all tables, cut to the clients in use."""
-        columns = {name.lstrip("_"): getattr(self, name)[:clients].copy() for name in self._TABLES}
+        columns = {name.lstrip("_"): getattr(self, name)[:clients].copy() for name in _TABLES}
+        # Most clients' first rows are counted and gone; those that are not would be most of it.
+        seen = self._seen[:clients]
+        held = np.flatnonzero(((seen > 0) & (seen < self._edge_rows)).any(axis=1))
+        columns |= {"first_rows": held, "first": self._first[held]}
         columns |= {f"windows.{n}": c for n, c in self._windows.snapshot(clients).items()}
         return columns | {f"alarms.{n}": c[:clients] for n, c in self.alarms.snapshot().items()}
 
     def restore(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `snapshot` gave."""
-        for name in self._TABLES:
+        for name in _TABLES:
             setattr(self, name, columns[name.lstrip("_")].copy())
+        self._first = with_rows(self._first, len(self._seen))
+        self._first[columns["first_rows"]] = columns["first"]
         for part, owner in (("windows.", self._windows), ("alarms.", self.alarms)):
             owner.restore(
                 {n.removeprefix(part): c for n, c in columns.items() if n.startswith(part)}

@@ -94,7 +94,7 @@ def _differs(n0: float, n1: float, u0: float, u1: float, sums: Any, delta: float
     delta_prime = np.log(2.0 * np.log(sums[0]) / delta)
     m = 1.0 / (n0 - _PART + 1.0) + 1.0 / (n1 - _PART + 1.0)
     epsilon = np.sqrt(2.0 * m * (sums[2] / sums[0]) * delta_prime) + 2.0 / 3.0 * delta_prime * m
-    return abs(u0 / n0 - u1 / n1) > epsilon
+    return bool(abs(u0 / n0 - u1 / n1) > epsilon)
 
 
 @njit(cache=True)

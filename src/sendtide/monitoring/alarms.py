@@ -1,8 +1,8 @@
 """From p-values to alarms: false discoveries held down, small effects ignored, flapping damped.
 
 All series of one closing window are judged together by Benjamini & Hochberg's procedure
-("Controlling the false discovery rate", JRSS B 57 (1995) 289-300). A series is out of line in a window if it is
-a discovery and its effect reaches the floor. Its alarm::
+("Controlling the false discovery rate", JRSS B 57 (1995) 289-300). A series is out of line in a
+window if it is a discovery and its effect reaches the floor. Its alarm::
 
     quiet  --dwell windows in a row out of line-->  firing
     firing --dwell windows in a row in line------>  quiet
