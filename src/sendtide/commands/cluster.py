@@ -49,7 +49,7 @@ class Cluster:
         self._data = data
         self._prefix = prefix
         self._given = kafka, redis
-        self._pipeline_file = pipeline_file
+        self.pipeline_file = pipeline_file
         self._servers: list[ServerProcess] = []
         self._children: list[ServerProcess] = []
         self._snapshots: Path | None = None
@@ -130,7 +130,7 @@ class Cluster:
             for name, value in self.kafka.config.items()
             for part in ("--kafka-config", f"{name}={value}")
         ]
-        file = ["--pipeline", str(self._pipeline_file)] if self._pipeline_file else []
+        file = ["--pipeline", str(self.pipeline_file)] if self.pipeline_file else []
         return ["--kafka", self.kafka.brokers, *settings, *file]
 
     def end(self, children: Sequence[ServerProcess], timeout_s: float = 20.0) -> None:

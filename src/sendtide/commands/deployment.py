@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -13,7 +14,7 @@ from sendtide.events.topics import DEAD_LETTERS, TOPICS, Topic
 from sendtide.pipeline import Pipeline
 from sendtide.transport import TopicSpec, create_topics, verify_topics
 
-__all__ = ["check_reachable", "create_missing", "topic_specs"]
+__all__ = ["check_reachable", "create_missing", "delete_topics", "topic_specs"]
 
 _ANSWER_S = 5.0
 
@@ -38,6 +39,14 @@ def _broker_options(pipeline: Pipeline, topic: Topic) -> dict[str, str]:
     topics = pipeline.topics
     kept_ms = topics.dead_letter_retention_ms if letters else topics.retention_ms
     return {"cleanup.policy": "delete", "retention.ms": str(kept_ms)}
+
+
+def delete_topics(servers: KafkaServers, specs: Sequence[TopicSpec]) -> None:
+    """Delete topics that were made for one run only; what cannot be deleted stays."""
+    admin = AdminClient(servers.client())
+    for future in admin.delete_topics([s.name for s in specs], operation_timeout=10).values():
+        with suppress(KafkaException):
+            future.result(10)
 
 
 def check_reachable(servers: KafkaServers) -> int:

@@ -24,6 +24,7 @@ from sendtide.commands.options import (
     JsonFile,
     Kafka,
     KafkaConfig,
+    KafkaServers,
     PipelineFile,
     RedisUrl,
     pipeline_of,
@@ -110,11 +111,7 @@ def _servers(
         reached = _tried("kafka", lambda: f"{kafka}, {check_reachable(servers)} brokers")
         yield reached
         if reached.ok and found:
-            specs = topic_specs(found[0])
-            yield _tried(
-                "topics",
-                lambda: verify_topics(servers.client(), specs) or f"{len(specs)} as they must be",
-            )
+            yield _tried("topics", lambda: _topics(servers, found[0]))
     if redis is None:
         yield Check("redis", None, "not given; --redis URL checks it (`sendtide up` has one)")
     else:
@@ -157,6 +154,12 @@ def _folder(data: Path) -> str:
         msg = f"{there} has {free / 2**20:,.0f} MiB left; free some, or give another with --data"
         raise ConfigurationError(msg)
     return f"{data.absolute()}, {free / 2**30:,.0f} GiB free"
+
+
+def _topics(servers: KafkaServers, pipeline: Pipeline) -> str:
+    specs = topic_specs(pipeline)
+    verify_topics(servers.client(), specs)
+    return f"{len(specs)} as they must be"
 
 
 def _redis(url: str) -> str:

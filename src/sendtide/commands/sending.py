@@ -15,7 +15,7 @@ __all__ = ["Sender"]
 
 _FLUSH_S: Final = 30.0
 _ROOM_S: Final = 0.05
-_PART: Final = 20_000
+_PART: Final = 5_000
 _QUEUED: Final = 200_000
 
 
@@ -51,30 +51,23 @@ class Sender:
         else:
             self._producer.flush(2.0)
 
-    def send(self, records: Records, *, now: bool = False) -> None:
-        """Queue all of `records`; waits while the queue is full.
-
-        now: stamp them with the time of sending instead of their own.
-        """
-        for topic, (keys, values, stamps) in records.by_topic().items():
-            times = [0] * len(keys) if now else stamps.tolist()
-            rows = [
-                {"key": key, "value": value, "timestamp": time} if time else
-                {"key": key, "value": value}
-                for key, value, time in zip(keys, values, times, strict=True)
-            ]  # fmt: skip
-            self._queue(self._prefix + topic, rows)
+    def send(self, records: Records) -> None:
+        """Queue all of `records` in order, with their timestamps; waits while the queue is full."""
+        produce, report = self._producer.produce, self._report
+        names = {topic: self._prefix + topic for topic in records.topics}
+        # One by one: librdkafka's batches carry no timestamps.
+        for count, (topic, key, value, time_ms) in enumerate(records):
+            if count % _PART == 0:
+                self._wait_for_room()
+            produce(names[topic], value, key, -1, report, time_ms)
+        self.sent += len(records)
         self._producer.poll(0)
 
-    def _queue(self, topic: str, rows: list[dict[str, Any]]) -> None:
-        """Queue a part at a time, once there is room for all of it: order is kept."""
-        for start in range(0, len(rows), _PART):
-            while len(self._producer) > _QUEUED - _PART:
-                self._producer.poll(_ROOM_S)
-            part = rows[start : start + _PART]
-            queued = self._producer.produce_batch(topic, part, on_delivery=self._report)
-            self.sent += queued
-            self.failed += len(part) - queued
+    def _wait_for_room(self) -> None:
+        """Room for a whole part, so that nothing is refused and order is kept."""
+        self._producer.poll(0)
+        while len(self._producer) > _QUEUED - _PART:
+            self._producer.poll(_ROOM_S)
 
     def _report(self, error: KafkaError | None, _message: Any) -> None:
         if error is not None:

@@ -1,0 +1,107 @@
+"""`sendtide bench`: figures, all parts of one run side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sendtide.commands import bench_freshness, bench_worker, rivals
+from sendtide.commands.application import CHECK_FAILED
+from sendtide.commands.options import JsonFile, Kafka, KafkaConfig, RedisUrl, servers_of
+from sendtide.commands.output import publish
+from sendtide.commands.program import new_program
+from sendtide.models import LinearSettings, measure_parity
+
+__all__ = ["program"]
+
+program = new_program("Measure this machine: parity, a worker's speed, freshness.")
+
+_Data = Annotated[Path, typer.Option(metavar="DIR", help="Logs; removed by hand.")]
+_LARGEST_DIFFERENCE = 1e-12
+
+
+@program.command()
+def parity(
+    events: Annotated[int, typer.Option(min=1)] = 10_000,
+    features: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
+    json: JsonFile = None,
+) -> None:
+    """Compare the compiled bank with River, row by row; exit 1 if they differ by more than 1e-12.
+
+    Example: `sendtide bench parity --events 10000 --json -`
+    """
+    found = measure_parity(LinearSettings(scale=True), events, features)
+    shown = (
+        f"{found.events:,} events: largest difference {found.max_difference:.2g}, "
+        f"{found.speed_ratio:,.0f} times as fast as River"
+    )
+    publish(asdict(found), json, shown)
+    if found.max_difference > _LARGEST_DIFFERENCE:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@program.command()
+def worker(
+    events: Annotated[int, typer.Option(min=10_000, help="Preloaded events.")] = 300_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Medians are over this many.")] = 3,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    kafka: Kafka = None,
+    redis: RedisUrl = None,
+    kafka_config: KafkaConfig = None,
+    data: _Data = Path(".sendtide"),
+    json: JsonFile = None,
+) -> None:
+    """Measure one worker doing everything, beside stock Faust that only counts, and bare decoding.
+
+    Each in a process of its own, in turn, on the same records, start-up left out. Servers are
+    embedded unless given.
+
+    Example: `sendtide bench worker --json -`
+    """
+    servers = servers_of(kafka, kafka_config) if kafka else None
+    result = bench_worker.measure(
+        bench_worker.Plan(events, repeats, partitions, data), servers, redis
+    )
+    publish(result, json, _lines(result))
+
+
+@program.command()
+def freshness(
+    load: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="RATE", help="Events a second; without it half of the most."),
+    ] = None,
+    duration: Annotated[float, typer.Option("--for", min=2, metavar="SECONDS")] = 20.0,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    kafka: Kafka = None,
+    redis: RedisUrl = None,
+    kafka_config: KafkaConfig = None,
+    data: _Data = Path(".sendtide"),
+    json: JsonFile = None,
+) -> None:
+    """Measure how soon an open changes the recipient's record and a metric in Redis, under load.
+
+    Example: `sendtide bench freshness --load 20000 --for 30 --json -`
+    """
+    servers = servers_of(kafka, kafka_config) if kafka else None
+    if load is None:
+        plan = bench_worker.Plan(100_000, 1, partitions, data, rivals=False)
+        load = bench_worker.measure(plan, servers, redis)["events_per_s"] / 2
+    result = bench_freshness.measure(
+        bench_freshness.Plan(load, duration, partitions, data), servers, redis
+    )
+    publish(result, json, _lines(result))
+
+
+def _lines(result: dict[str, Any]) -> str:
+    return "\n".join(
+        f"{name:<22} {value:,.4g}" if isinstance(value, float) else f"{name:<22} {value}"
+        for name, value in result.items()
+    )
+
+
+program.command(name="stock-faust", hidden=True)(rivals.stock_faust)
+program.command(name="consume-decode", hidden=True)(rivals.consume_decode)
