@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.events.hashing import hash_text
 
-__all__ = ["SEGMENTS_PER_CLIENT", "Roster", "with_rows"]
+__all__ = ["SEGMENTS_PER_CLIENT", "Roster", "by_first_appearance", "with_rows"]
 
 I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
 
 SEGMENTS_PER_CLIENT: Final = 256
@@ -31,13 +33,30 @@ def with_rows(array: NDArray[Any], rows: int) -> NDArray[Any]:
     return longer
 
 
-def _by_first_appearance(codes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Distinct codes in order of appearance, and for each row which of them it is."""
-    unique, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty(len(order), np.intp)
-    rank[order] = np.arange(len(order))
-    return unique[order], rank[inverse]
+@njit(cache=True)
+def _ranks(codes: Any, rank_of: Any, distinct: Any, which: Any) -> int:
+    """Number codes by first appearance; rank_of: -1 for each possible code. Return how many."""
+    found = 0
+    for i in range(len(codes)):
+        rank = rank_of[codes[i]]
+        if rank == -1:
+            rank = rank_of[codes[i]] = found
+            distinct[found] = codes[i]
+            found += 1
+        which[i] = rank
+    return found
+
+
+def by_first_appearance(codes: NDArray[Any], size: int) -> tuple[I64, I64]:
+    """Distinct codes, all below `size`, in order of appearance; which of them each row is."""
+    if size > 16 * len(codes):
+        # A table of all possible codes would cost more than sorting the few there are.
+        unique, small = np.unique(codes, return_inverse=True)
+        order, which = by_first_appearance(small, len(unique))
+        return unique[order].astype(np.int64), which
+    distinct, which = np.empty(len(codes), np.int64), np.empty(len(codes), np.int64)
+    found = _ranks(codes, np.full(size, -1, np.int64), distinct, which)
+    return distinct[:found], which
 
 
 class Roster:
@@ -53,14 +72,15 @@ class Roster:
 
     def client_rows(self, clients: list[str], codes: U32) -> I32:
         """Rows of n clients given as indices into a block's table."""
-        distinct, which = _by_first_appearance(codes)
+        distinct, which = by_first_appearance(codes, len(clients))
         rows = [self._client_row(clients[code]) for code in distinct.tolist()]
         return np.array(rows, np.int32)[which]
 
     def segment_rows(self, client_rows: I32, segments: list[str], codes: U32) -> I32:
         """Rows of n segments; -1 for none and for segments beyond the limit."""
         pairs = client_rows.astype(np.int64) * len(segments) + codes
-        distinct, which = _by_first_appearance(pairs)
+        size = len(self.names) * len(segments)
+        distinct, which = by_first_appearance(pairs, size)
         hashes = [hash_text(segment) if segment else 0 for segment in segments]
         rows = [
             self._segment_row(pair // len(segments), hashes[pair % len(segments)])
