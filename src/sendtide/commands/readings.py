@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from confluent_kafka import Consumer, TopicPartition
-
-from sendtide.commands.options import KafkaServers
 from sendtide.events.topics import INPUTS
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import ModelMetrics, Reader
 
-__all__ = ["BUCKETS", "Reading", "Readings", "log_ends", "summed_events"]
+__all__ = ["BUCKETS", "Reading", "Readings", "summed_events"]
 
 BUCKETS: Final = ("applied", "duplicate", "late", "dead_letter", "erased")
 Totals = Mapping[str, Mapping[str, int]]
@@ -26,21 +23,6 @@ def summed_events(totals: Totals, pipeline: Pipeline) -> dict[str, int]:
     events = {name: sum(table.get(name, 0) for table in tables) for name in BUCKETS}
     taken = sum(table.get("in", 0) for table in tables)
     return {"in": taken or sum(events.values()), **events}
-
-
-def log_ends(servers: KafkaServers, pipeline: Pipeline) -> int:
-    """Records the input topics have ever held."""
-    consumer = Consumer({**servers.client(), "group.id": "sendtide-ends"})
-    try:
-        return sum(
-            consumer.get_watermark_offsets(
-                TopicPartition(pipeline.topics.full_name(topic), number), timeout=10
-            )[1]
-            for topic in INPUTS
-            for number in range(pipeline.topics.partitions)
-        )
-    finally:
-        consumer.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Sender:
         for count, (topic, key, value, time_ms) in enumerate(records):
             if count % _PART == 0:
                 self._wait_for_room()
-            produce(names[topic], value, key, -1, report, time_ms)
+            produce(names[topic], value, key, on_delivery=report, timestamp=time_ms)
         self.sent += len(records)
         self._producer.poll(0)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import msgspec
 import typer
 
 from sendtide.commands.cluster import Cluster
@@ -30,7 +31,7 @@ from sendtide.commands.options import (
 )
 from sendtide.commands.output import note, publish
 from sendtide.commands.program import new_program
-from sendtide.commands.readings import Reading, Readings, log_ends
+from sendtide.commands.readings import Reading, Readings
 from sendtide.commands.watching import LiveView
 from sendtide.endpoint.server import listen
 from sendtide.local import ServerProcess
@@ -45,6 +46,7 @@ program = new_program()
 _DRAIN_S: Final = 20.0
 _QUIET_S: Final = 3.0
 _READY_S: Final = 60.0
+_SIMULATED: Final = "simulated.json"
 _HISTORY_EVENTS: Final = 20_000
 _REACTION_SPEED: Final = 600
 """Half of the opens within six seconds, five sixths within the demo pipeline's horizon."""
@@ -152,9 +154,15 @@ class _Run:
             note("stopping: simulator, workers, endpoint, servers")
             if simulator is not None:
                 cluster.end([simulator])
-            self._drain(readings)
+            sent = self._sent() if simulator is not None else None
+            self._drain(readings, None if sent is None else before.events["in"] + sent)
             cluster.end(workers)
-            return self._summary(before, readings.take())
+            return {**self._summary(before, readings.take()), "simulated": sent}
+
+    def _sent(self) -> int | None:
+        """Records the simulator says it has sent; None if it did not get to say."""
+        file = self._cluster.logs / _SIMULATED
+        return int(msgspec.json.decode(file.read_bytes())["events"]) if file.exists() else None
 
     def _start(self) -> tuple[list[ServerProcess], ServerProcess | None]:
         cluster, wishes = self._cluster, self._wishes
@@ -174,9 +182,10 @@ class _Run:
         return workers, simulator
 
     def _start_simulator(self) -> ServerProcess:
-        wishes = self._wishes
+        wishes, told = self._wishes, self._cluster.logs / _SIMULATED
+        told.unlink(missing_ok=True)
         return self._cluster.start(
-            "simulator", "simulate", *self._cluster.addresses(), "--spoil",
+            "simulator", "simulate", *self._cluster.addresses(), "--spoil", "--json", str(told),
             "--history", str(_HISTORY_EVENTS), "--live", str(wishes.rate),
             "--clients", str(wishes.clients), "--recipients", str(wishes.recipients),
             "--reaction-speed", str(_REACTION_SPEED),
@@ -199,16 +208,16 @@ class _Run:
             self._freshness = newest.freshness_p50_s, newest.freshness_p99_s
         return newest
 
-    def _drain(self, readings: Readings) -> None:
-        """Wait until the workers have taken in all there is, or have stopped moving."""
-        produced = log_ends(self._cluster.kafka, self._pipeline)
+    def _drain(self, readings: Readings, wanted: int | None) -> None:
+        """Wait until the workers have taken in what was sent, or have stopped moving."""
         deadline = time.monotonic() + _DRAIN_S
         moved, taken = time.monotonic(), -1
         while time.monotonic() < deadline:
             now = readings.take().events["in"]
             if now != taken:
                 moved, taken = time.monotonic(), now
-            if taken >= produced or (taken and time.monotonic() - moved > _QUIET_S):
+            # Without a number to reach, silence is all there is to go by.
+            if taken >= wanted if wanted else time.monotonic() - moved > _QUIET_S:
                 return
             time.sleep(0.2)
 

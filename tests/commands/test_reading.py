@@ -1,0 +1,147 @@
+"""Metrics, models, predictions and the doctor, on a real Valkey."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sendtide.commands.readings import summed_events
+from sendtide.events.records import RECIPIENT_RECORD, encode_scores
+from sendtide.pipeline import Pipeline
+from sendtide.sinks import ModelSummary, Owner, RecipientRows, RedisSink
+
+WHO = "0123456789abcdef0123456789abcdef"
+NEWEST_MS = 1_790_000_000_000
+
+
+@pytest.fixture(scope="module")
+def url(cluster):
+    """A Valkey that knows one model and one recipient of client acme."""
+    sink, owner = RedisSink(cluster.redis), Owner("test", 0, 1)
+    summary = ModelSummary(
+        client_id="acme",
+        model="open-propensity",
+        as_of_ms=NEWEST_MS,
+        newest_event_ms=NEWEST_MS,
+        drift=0.31,
+        events_per_s=12.5,
+        best_hour=33,
+    )
+    sink.write_models(owner, [summary])
+    probabilities = np.full((1, 168), 0.1)
+    probabilities[0, 33] = 0.5  # Tuesday 09:00
+    scale, scores = encode_scores(probabilities)
+    record = np.zeros(1, RECIPIENT_RECORD)
+    record["layout"], record["best_hour"], record["open_probability"] = 1, 33, 0.5
+    record["score_scale"], record["scores"] = scale, scores
+    record["event_time_ms"], record["sends"], record["opens"] = NEWEST_MS, 10, 5
+    halves = np.array([[int(WHO[:16], 16), int(WHO[16:], 16)]], np.uint64)
+    rows = RecipientRows(clients=["acme"], client_index=np.zeros(1, np.int64), recipients=halves)
+    sink.write_recipients(owner, rows, record)
+    sink.close()
+    return cluster.redis
+
+
+def test_metrics_are_objects_per_client_and_model(program, url):
+    """Each object has the fixed keys, with what the store holds."""
+    ended = program("metrics", "--redis", url, "--json", "-")
+    assert ended.exit_code == 0, ended.stderr
+    (row,) = json.loads(ended.stdout)
+    assert (row["client"], row["model"]) == ("acme", "open-propensity")
+    assert (row["drift"], row["events_per_s"], row["as_of_ms"]) == (0.31, 12.5, NEWEST_MS)
+    assert row["freshness_s"] >= 0
+    assert row["auc"] is None
+
+
+def test_metrics_for_people_name_the_hour(program, url):
+    """The table shows the best hour as a day and an hour."""
+    shown = program("metrics", "--redis", url, "--client", "acme").stdout
+    assert "acme" in shown
+    assert "Tue" in shown
+
+
+def test_json_goes_to_a_file_beside_the_table(program, url, tmp_path):
+    """With a file, people still see the table on stdout."""
+    file = tmp_path / "metrics.json"
+    ended = program("metrics", "--redis", url, "--json", str(file))
+    assert "acme" in ended.stdout
+    assert json.loads(file.read_text())[0]["client"] == "acme"
+
+
+def test_a_json_file_that_cannot_be_written_is_exit_2(program, url, tmp_path):
+    """The sentence names the path."""
+    ended = program("metrics", "--redis", url, "--json", str(tmp_path / "no" / "such.json"))
+    assert ended.exit_code == 2
+    assert "such.json" in ended.stderr
+
+
+def test_models_say_kind_and_role_out_of_the_pipeline(program, url):
+    """Live models are joined with what the pipeline declares."""
+    found = json.loads(program("models", "--redis", url, "--json", "-").stdout)
+    assert [model["name"] for model in found["declared"]] == ["send-time", "open-propensity"]
+    (row,) = found["live"]
+    assert (row["kind"], row["role"]) == ("open_propensity", "champion")
+
+
+def test_a_prediction_is_explained_with_its_week(program, url):
+    """People see the sentence and 7 days by 24 hours, programs every score."""
+    shown = program("predict", "acme", WHO, "--redis", url).stdout
+    assert "Best hour Tuesday 09:00" in shown
+    assert all(day in shown for day in ("Mon", "Tue", "Sun"))
+    found = json.loads(program("predict", "acme", WHO, "--redis", url, "--json", "-").stdout)
+    assert found["best_hour"] == 33
+    assert len(found["scores"]) == 168
+    assert found["scores"][33] == pytest.approx(0.5)
+
+
+def test_an_unknown_recipient_is_exit_1(program, url):
+    """Nothing known is told, and is null as JSON."""
+    ended = program("predict", "acme", "f" * 32, "--redis", url, "--json", "-")
+    assert ended.exit_code == 1
+    assert json.loads(ended.stdout) is None
+    assert "nothing is known" in ended.stderr
+
+
+def test_an_address_needs_the_key(program, url):
+    """An address is only looked up by its hash."""
+    ended = program("predict", "acme", "someone@example.com", "--redis", url)
+    assert ended.exit_code == 2
+    assert "SENDTIDE_PSEUDONYM_KEY" in ended.stderr
+
+
+def test_the_doctor_finds_a_machine_that_is_well(program, url, cluster, tmp_path):
+    """Everything there: exit 0, every check with its detail."""
+    pipeline = tmp_path / "p.toml"
+    pipeline.write_text('[topics]\nprefix = "doctor."\npartitions = 2\nreplication = 1\n')
+    servers = ["--kafka", cluster.kafka.brokers, "--pipeline", str(pipeline)]
+    missing = program("doctor", *servers, "--redis", url, "--data", str(tmp_path), "--json", "-")
+    assert missing.exit_code == 1
+    wrong = {c["name"]: c["detail"] for c in json.loads(missing.stdout)["checks"] if not c["ok"]}
+    assert list(wrong) == ["topics"]
+    assert "missing" in wrong["topics"]
+    program("topics", "create", *servers)
+    well = program("doctor", *servers, "--redis", url, "--data", str(tmp_path), "--json", "-")
+    assert well.exit_code == 0, well.stdout
+    assert json.loads(well.stdout)["ok"] is True
+
+
+def test_the_doctor_says_what_to_do(program, tmp_path):
+    """What does not answer is a finding, not an end of the examination."""
+    ended = program("doctor", "--redis", "redis://127.0.0.1:1/0", "--data", str(tmp_path))
+    assert ended.exit_code == 1
+    assert "check that it runs" in ended.stdout
+
+
+def test_events_are_summed_over_the_input_topics_only():
+    """Buckets add up to what was taken in; other topics' counts do not count."""
+    totals = {
+        "email.sends": {"applied": 7, "duplicate": 1, "in": 8},
+        "email.engagements": {"applied": 2, "late": 1, "in": 3},
+        "ml.examples": {"applied": 100, "in": 100},
+    }
+    found = summed_events(totals, Pipeline())
+    assert found == {
+        "in": 11, "applied": 9, "duplicate": 1, "late": 1, "dead_letter": 0, "erased": 0,
+    }  # fmt: skip
