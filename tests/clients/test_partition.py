@@ -1,18 +1,28 @@
 """A partition of clients: the same whatever the blocks, and what River would have learned."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.blocks import block, cut, example_rows
 from sendtide.clients import ClientPartition, ClientSettings
 from sendtide.events.columns import pack, unpack
+from sendtide.events.errors import CorruptData
+from sendtide.events.examples import ExampleBlock
 
 SETTINGS = ClientSettings(
     reference_rows=150, minimum_count=30, window_ms=10_000, window_lateness_ms=4_000
 )
 EXPOSURES, LABELS = example_rows(1200), example_rows(700, seed=2)
 LATER, MORE = example_rows(1500, seed=3, first=1200), example_rows(900, seed=4, first=700)
-TOPIC = [(EXPOSURES, "exposure"), (LABELS, "label"), (LATER, "exposure"), (MORE, "label")]
+LAST = example_rows(1500, seed=5, first=1500)
+TOPIC = [
+    (EXPOSURES, "exposure", 0),
+    (LABELS, "label", 0),
+    (LATER, "exposure", 1),
+    (MORE, "label", 1),
+    (LAST, "exposure", 0),
+]
 
 
 def _partition() -> ClientPartition:
@@ -25,7 +35,7 @@ def _messages(outcomes) -> list:
 
 def _whole() -> tuple[str, list]:
     partition = _partition()
-    outcomes = [partition.apply(block(rows, kind)) for rows, kind in TOPIC]
+    outcomes = [partition.apply(block(rows, kind, origin)) for rows, kind, origin in TOPIC]
     return partition.digest(), _messages(outcomes)
 
 
@@ -41,8 +51,8 @@ WHOLE = _whole()
 def test_blocks_repeats_and_restarts_make_no_difference(sizes, repeat_every, restart_every):
     """Rows cut otherwise, repeated and restored midway give the same state and messages."""
     partition, outcomes, number = _partition(), [], 0
-    for rows, kind in TOPIC:
-        for piece in cut(rows, kind, sizes):
+    for rows, kind, origin in TOPIC:
+        for piece in cut(rows, kind, sizes, origin):
             outcomes.append(partition.apply(piece))
             number += 1
             if number % restart_every == 0:
@@ -52,8 +62,45 @@ def test_blocks_repeats_and_restarts_make_no_difference(sizes, repeat_every, res
                 again = partition.apply(piece)
                 assert again.accepted == 0
                 assert not _messages([again])
-    assert partition.counts()["exposures"] == 2700
+    assert partition.counts()["exposures"] == 4200
     assert partition.counts()["labels"] == 1600
     assert partition.digest() == WHOLE[0]
     assert _messages(outcomes) == WHOLE[1]
     assert len(WHOLE[1]) > 20
+
+
+def test_different_rows_give_a_different_digest() -> None:
+    """One label turned round, or one row more, is another state."""
+    rows = example_rows(200)
+    digests = set()
+    for change in ("none", "label", "row"):
+        rows["opened"][50] ^= change == "label"
+        partition = _partition()
+        partition.apply(block(rows, "label", 0, slice(0, 199 + (change == "row"))))
+        digests.add(partition.digest())
+    assert len(digests) == 3
+
+
+def test_blocks_off_the_wire_are_taken() -> None:
+    """Read-only columns out of a record's bytes give the same state as those in memory."""
+    rows = example_rows(300)
+    memory, wire = _partition(), _partition()
+    for kind in ("label", "exposure"):
+        memory.apply(block(rows, kind))
+        wire.apply(ExampleBlock.from_bytes(block(rows, kind).to_bytes()))
+    assert memory.digest() == wire.digest()
+    assert memory.apply(block(rows, "label", 0, slice(0, 0))).accepted == 0
+
+
+def test_a_snapshot_of_something_else_is_refused() -> None:
+    """Another partition's, an unknown version, or one with a part missing are not used."""
+    partition = _partition()
+    partition.apply(block(example_rows(50), "label"))
+    meta, columns = partition.snapshot()
+    fewer = {n: c for n, c in columns.items() if n != "learning.scores"}
+    with pytest.raises(CorruptData, match="of partition 3"):
+        ClientPartition.restore(4, SETTINGS, meta, columns)
+    with pytest.raises(CorruptData, match=r"version 2\.0"):
+        ClientPartition.restore(3, SETTINGS, meta | {"version": "2.0"}, columns)
+    with pytest.raises(CorruptData, match="does not fit"):
+        ClientPartition.restore(3, SETTINGS, meta, fewer)

@@ -25,18 +25,21 @@ def _windows() -> TumblingCounts:
     return windows
 
 
-def _plain(rows: np.ndarray, times: np.ndarray, bins: np.ndarray) -> tuple[list, int]:
+def _plain(rows, times, bins, origins) -> tuple[list, int]:
     """The definition, one row at a time, with dictionaries."""
-    open_, closed, late, newest = {}, [], 0, None
-    for row, time, cells in zip(rows.tolist(), times.tolist(), bins.tolist(), strict=True):
+    open_, closed, late, newest, watermark = {}, [], 0, {}, -(10**9)
+    columns = (rows.tolist(), times.tolist(), bins.tolist(), origins)
+    for row, time, cells, origin in zip(*columns, strict=True):
         start = time // SIZE * SIZE
-        if newest is not None and start + SIZE <= newest - LATENESS:
+        if start + SIZE <= watermark:
             late += 1
             continue
-        newest = time if newest is None else max(newest, time)
+        newest[origin] = max(newest.get(origin, time), time)
+        slowest, fastest = min(newest.values()), max(newest.values())
+        watermark = max(watermark, slowest - LATENESS, fastest - (OPEN_WINDOWS - 2) * SIZE)
         table = open_.setdefault(start, Counter())
         table.update((row, j, cell) for j, cell in enumerate(cells) if cell != SKIP)
-        due = sorted(s for s in open_ if s + SIZE <= newest - LATENESS)
+        due = sorted(s for s in open_ if s + SIZE <= watermark)
         closed += [(s, open_.pop(s)) for s in due]
     return closed, late
 
@@ -51,24 +54,45 @@ def _as_plain(closed: list[ClosedWindow]) -> list:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    times=st.lists(st.one_of(st.integers(0, 300), st.integers(0, 5_000)), max_size=150),
-    cuts=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    blocks=st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.lists(st.one_of(st.integers(0, 300), st.integers(0, 5_000)), max_size=30),
+            st.integers(1, 12),
+        ),
+        max_size=12,
+    )
 )
-def test_counts_equal_the_definition_whatever_the_blocks(times, cuts) -> None:
+def test_counts_equal_the_definition_whatever_the_blocks(blocks) -> None:
     """Closed windows and late rows are those of the plain definition, through restores too."""
-    rows = _rows(times)
-    windows, closed, start, turn = _windows(), [], 0, 0
-    while start < len(times):
-        end = start + cuts[turn % len(cuts)]
-        closed += windows.add(*(column[start:end] for column in rows))
-        again = _windows()
-        again.restore(windows.snapshot(CLIENTS))
-        windows, start, turn = again, end, turn + 1
-    expected, late = _plain(*rows)
+    times = [time for _, block_times, _ in blocks for time in block_times]
+    origins = [origin for origin, block_times, _ in blocks for _ in block_times]
+    rows, windows, closed, start = _rows(times), _windows(), [], 0
+    for origin, block_times, step in blocks:
+        end = start + len(block_times)
+        for first in range(start, end, step):
+            piece = slice(first, min(first + step, end))
+            closed += windows.add(*(column[piece] for column in rows), origin)
+            again = _windows()
+            again.restore(windows.snapshot(CLIENTS))
+            windows = again
+        start = end
+    expected, late = _plain(*rows, origins)
     assert _as_plain(closed) == expected
     assert windows.late == late
+
+
+def test_an_origin_that_catches_up_loses_nothing() -> None:
+    """An origin far behind is not late; one that falls silent does not hold windows for ever."""
+    windows = _windows()
+    behind, ahead = _rows([5, 25, 45]), _rows([100, 200, 300])
+    assert windows.add(*(c[:1] for c in behind), 0) == []
+    assert windows.add(*ahead, 1) == []
+    assert [w.start_ms for w in windows.add(*(c[1:] for c in behind), 0)] == [0, 20]
+    assert windows.late == 0
+    assert [w.start_ms for w in windows.add(*_rows([2_000]), 1)][:2] == [40, 100]
 
 
 def test_windows_close_in_order_and_once() -> None:

@@ -35,6 +35,8 @@ SCORE_BINS: Final = 1000
 _SMALLEST_P: Final = 1e-15
 """Probabilities are kept this far from 0 and 1 in the log loss, which is infinite there."""
 _SENDS, _OPENS = 0, 1
+_CLIENT_TABLES: Final = ("counts", "losses", "scores", "exposures", "opens")
+_SEGMENT_TABLES: Final = ("segment_exposures", "segment_opens")
 
 
 @njit(cache=True)
@@ -92,9 +94,9 @@ class Learning:
     def grow(self, clients: int, segments: int) -> None:
         """Have room for so many rows."""
         self.bank.grow(clients)
-        for name in ("counts", "losses", "scores", "exposures", "opens"):
+        for name in _CLIENT_TABLES:
             setattr(self, name, with_rows(getattr(self, name), clients))
-        for name in ("segment_exposures", "segment_opens"):
+        for name in _SEGMENT_TABLES:
             setattr(self, name, with_rows(getattr(self, name), segments))
 
     def learned(self) -> I64:
@@ -137,17 +139,17 @@ class Learning:
     def snapshot(self, clients: int, segments: int) -> dict[str, NDArray[Any]]:
         """Copies of all tables, cut to the rows in use."""
         columns = {f"bank.{n}": array[:clients].copy() for n, array in self.bank.columns().items()}
-        for name in ("counts", "losses", "scores", "exposures", "opens"):
+        for name in _CLIENT_TABLES:
             columns[name] = getattr(self, name)[:clients].copy()
-        for name in ("segment_exposures", "segment_opens"):
+        for name in _SEGMENT_TABLES:
             columns[name] = getattr(self, name)[:segments].copy()
         return columns
 
     def restore(self, columns: Columns) -> None:
         """Take over what `snapshot` gave."""
-        for name, array in columns.items():
-            if name.startswith("bank."):
-                self.bank.grow(len(array))
-                getattr(self.bank, name.removeprefix("bank."))[: len(array)] = array
-            else:
-                setattr(self, name, array.copy())
+        for name in self.bank.columns():
+            kept = columns[f"bank.{name}"]
+            self.bank.grow(len(kept))
+            getattr(self.bank, name)[: len(kept)] = kept
+        for name in (*_CLIENT_TABLES, *_SEGMENT_TABLES):
+            setattr(self, name, columns[name].copy())

@@ -81,7 +81,7 @@ class ClientPartition:
         if block.kind == "label":
             self._learn(block, rows, columns, outcome)
         else:
-            self._expose(rows, columns, outcome)
+            self._expose(block.origin, rows, columns, outcome)
         np.maximum.at(self.newest_ms, rows, columns["time_ms"])
         touched = np.unique(rows).tolist()
         self._unsummarised.update(touched)
@@ -113,12 +113,13 @@ class ClientPartition:
             name = self.roster.names[change.client_row]
             outcome.alerts.append(loss_alert(change, name, self.settings))
 
-    def _expose(self, rows: I32, columns: Columns, outcome: ClientOutcome) -> None:
+    def _expose(self, origin: int, rows: I32, columns: Columns, outcome: ClientOutcome) -> None:
         self._grow()
         self.exposed += np.bincount(rows, minlength=len(self.exposed))
         x, predictions = self.learning.expose(rows, columns)
         content, learned = columns["content"], self.learning.learned()
-        for window in self.watching.add(rows, columns["time_ms"], x, content, predictions, learned):
+        times = columns["time_ms"]
+        for window in self.watching.add(origin, rows, times, x, content, predictions, learned):
             outcome.metrics += drift_metrics(window, self.roster.names, self.settings)
             outcome.alerts += drift_alerts(window, self.roster.names, self.settings)
 

@@ -165,11 +165,19 @@ class Watching:
         self.alarms.grow(clients)
 
     def add(
-        self, rows: I32, times: I64, x: F64, content: F32, predictions: F64, learned: I64
+        self,
+        origin: int,
+        rows: I32,
+        times: I64,
+        x: F64,
+        content: F32,
+        predictions: F64,
+        learned: I64,
     ) -> list[JudgedWindow]:
         """Count n exposures in order; judge the windows they close.
 
         Args:
+            origin: partition they come from.
             rows: (n,) client rows.
             times: (n,) event times, ms.
             x: (n, features) model input.
@@ -182,7 +190,7 @@ class Watching:
         values[:, _CONTENT_FROM:-1] = content
         values[:, -1] = predictions
         bins = self._bins(rows, values, learned)
-        return [self._judge(window) for window in self._windows.add(rows, times, bins)]
+        return [self._judge(window) for window in self._windows.add(rows, times, bins, origin)]
 
     def _bins(self, rows: I32, values: F32, learned: I64) -> U8:
         bins = np.full((len(rows), len(SERIES)), SKIP, np.uint8)

@@ -1,9 +1,11 @@
 """Tumbling windows over event time: counts by (client row, series, bin), closed by a watermark.
 
-The watermark is the newest event time so far minus the allowed lateness. A window closes with the
-row that lifts the watermark to its end; a row whose window is closed is late: counted, not added.
-Windows that may still be open span lateness + size, so `OPEN_WINDOWS` places in a ring hold them
-all; a longer lateness is shortened to what the ring holds, and rows later than that are late.
+Rows come from several origins, each in about the order of time, but one may be far behind another,
+say while it catches up. So the watermark is the oldest of the origins' newest times minus the
+allowed lateness; it never falls. A window closes with the row that lifts the watermark to its end;
+a row whose window is closed is late: counted, not added.
+`OPEN_WINDOWS` places in a ring hold the open windows. An origin that falls silent would keep them
+open for ever, so the watermark stays at most that many windows behind the newest row of all.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ SKIP: Final = 255
 """A bin that is not counted: the series has nothing to be compared with yet."""
 _FREE: Final = -1
 _NO_TIME: Final = -(1 << 62)
-_NEWEST, _LATE = 0, 1
+_NEWEST, _LATE, _WATERMARK = range(3)
 """Places in `clock`."""
 
 
@@ -46,13 +48,18 @@ def _add_rows(
     rows: Any,
     times: Any,
     bins: Any,
-    size_ms: int,
-    lateness_ms: int,
+    limits: Any,
     clock: Any,
+    newest: Any,
     ring: Any,
     counts: Any,
 ) -> int:
-    """Add rows from `begin` until one closes a window; return how many rows are done."""
+    """Add rows from `begin` until one closes a window; return how many rows are done.
+
+    limits: size, lateness, how far the watermark may be behind, oldest of the other origins'
+    newest times. newest: (1,) newest time of this origin.
+    """
+    size_ms, lateness_ms, behind_ms, others_ms = limits
     oldest_end = np.int64(1 << 62)
     for slot in range(len(ring)):
         if ring[slot] != -1:
@@ -60,17 +67,19 @@ def _add_rows(
     for i in range(begin, len(rows)):
         number = times[i] // size_ms
         end = (number + 1) * size_ms
-        if end <= clock[0] - lateness_ms:
+        if end <= clock[2]:
             clock[1] += 1
             continue
-        if times[i] - lateness_ms >= oldest_end:
+        clock[0] = max(clock[0], times[i])
+        newest[0] = max(newest[0], times[i])
+        watermark = max(min(newest[0], others_ms) - lateness_ms, clock[0] - behind_ms)
+        clock[2] = max(clock[2], watermark)
+        if clock[2] >= oldest_end:
             # The row closes windows whose places it may need: they are taken out first.
-            clock[0] = times[i]
             return i
         slot = number % len(ring)
         ring[slot] = number
         oldest_end = min(oldest_end, end)
-        clock[0] = max(clock[0], times[i])
         for j in range(bins.shape[1]):
             if bins[i, j] != 255:
                 counts[slot, rows[i], j, bins[i, j]] += 1
@@ -93,7 +102,8 @@ class TumblingCounts:
             raise ValueError(msg)
         self.size_ms = size_ms
         self.lateness_ms = min(lateness_ms, (OPEN_WINDOWS - 2) * size_ms)
-        self._clock: I64 = np.array([_NO_TIME, 0], np.int64)
+        self._clock: I64 = np.array([_NO_TIME, 0, _NO_TIME], np.int64)
+        self._newest_of: dict[int, I64] = {}
         self._ring: I64 = np.full(OPEN_WINDOWS, _FREE, np.int64)
         self._counts: I32 = np.zeros((OPEN_WINDOWS, 1, series, bins), np.int32)
 
@@ -105,7 +115,7 @@ class TumblingCounts:
     @property
     def watermark_ms(self) -> int:
         """Windows that end here or before are closed."""
-        return int(self._clock[_NEWEST]) - self.lateness_ms
+        return int(self._clock[_WATERMARK])
 
     def grow(self, clients: int) -> None:
         """Have room for `clients` rows."""
@@ -117,14 +127,25 @@ class TumblingCounts:
                 wider[slot, :held] = self._counts[slot]
             self._counts = wider
 
-    def add(self, rows: I32, times: I64, bins: U8) -> list[ClosedWindow]:
+    def add(self, rows: I32, times: I64, bins: U8, origin: int = 0) -> list[ClosedWindow]:
         """Count n rows in order; return the windows they closed, in order.
 
         Args:
             rows: (n,) client rows, below what `grow` was told.
             times: (n,) event times, ms.
             bins: (n, series) bin of each series, `SKIP` to leave one out.
+            origin: where they come from.
         """
+        if not len(rows):
+            return []
+        newest = self._newest_of.setdefault(origin, np.array([_NO_TIME], np.int64))
+        others = [int(t[0]) for o, t in self._newest_of.items() if o != origin]
+        limits = (
+            self.size_ms,
+            self.lateness_ms,
+            (OPEN_WINDOWS - 2) * self.size_ms,
+            min(others, default=-_NO_TIME),
+        )
         closed: list[ClosedWindow] = []
         done = 0
         while True:
@@ -133,9 +154,9 @@ class TumblingCounts:
                 rows,
                 times,
                 bins,
-                self.size_ms,
-                self.lateness_ms,
+                limits,
                 self._clock,
+                newest,
                 self._ring,
                 self._counts,
             )
@@ -161,13 +182,23 @@ class TumblingCounts:
         slots = np.flatnonzero(self._ring != _FREE)
         slots = slots[np.argsort(self._ring[slots])]
         held = self._counts[slots, :clients]
-        return {"clock": self._clock.copy(), "numbers": self._ring[slots], "counts": held}
+        origins = sorted(self._newest_of)
+        newest = [self._newest_of[origin][0] for origin in origins]
+        return {
+            "clock": self._clock.copy(),
+            "origins": np.array(origins, np.int64),
+            "origins_newest": np.array(newest, np.int64),
+            "numbers": self._ring[slots],
+            "counts": held,
+        }
 
     def restore(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `snapshot` gave."""
         counts = columns["counts"]
         self.grow(counts.shape[1])
         self._clock[:] = columns["clock"]
+        pairs = zip(columns["origins"].tolist(), columns["origins_newest"], strict=True)
+        self._newest_of = {origin: np.array([time], np.int64) for origin, time in pairs}
         self._ring[:] = _FREE
         self._counts[:] = 0
         for number, table in zip(columns["numbers"].tolist(), counts, strict=True):
