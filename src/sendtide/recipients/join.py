@@ -1,0 +1,252 @@
+"""The compiled loops of the join: one row after the other, in offset order.
+
+What makes the state independent of how the topics interleave: a send's facts gather in its pending
+row in any order; a recipient's base columns change only when a send retires, by sums, maxima and
+minima, which do not care for order; and a send retires by the engagement topic's own watermark.
+An engagement belongs to a send if `sent <= time < sent + horizon`, nothing else of it counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from sendtide.recipients.tables import DAY_HOURS, NEVER, NONE, PERIOD_MS, PERIODS, saturating_add
+from sendtide.state.index import EMPTY, delete, find, insert, recipient_hash
+
+__all__ = ["APPLIED", "DUPLICATE", "ERASED", "LATE"]
+__all__ += ["DUE_BUCKETS", "add_orphan", "add_pending", "client_row", "erase", "locate", "match"]
+__all__ += ["retire"]
+
+APPLIED: Final = 0
+DUPLICATE: Final = 1
+LATE: Final = 2
+ERASED: Final = 3
+
+OPEN: Final = 1
+CLICK: Final = 2
+BOUNCE: Final = 3
+"""Positions in `events.messages.ENGAGEMENT_KINDS`."""
+
+DUE_BUCKETS: Final = 2048
+"""Pending sends hang in a ring of buckets by send time, so that retiring looks at few of them."""
+
+
+@njit(cache=True)
+def client_row(client: Any, keys: Any, values: Any, clients: Any, count: Any) -> Any:
+    """Dense row of a client; a new one is appended. count: (1,) rows in use."""
+    row = find(keys, values, client)
+    if row == EMPTY:
+        row = np.int32(count[0])
+        clients[row] = client
+        insert(keys, values, client, row)
+        count[0] += 1
+    return row
+
+
+@njit(cache=True)
+def locate(
+    client: Any, high: Any, low: Any, keys: Any, values: Any, people: Any, count: Any, add: bool
+) -> Any:
+    """Row of a recipient, appended if `add`, else NONE. Ids are compared, not only hashes."""
+    key = recipient_hash(client, high, low)
+    while True:
+        row = find(keys, values, key)
+        if row == EMPTY:
+            break
+        if people[row].client == client and people[row].high == high and people[row].low == low:
+            return row
+        key += np.uint64(1)  # another recipient has this hash: try the next key
+    if not add:
+        return np.int32(NONE)
+    row = np.int32(count[0])
+    count[0] += 1
+    insert(keys, values, key, row)
+    person = people[row]
+    person.client, person.high, person.low = client, high, low
+    person.pending = NONE
+    person.profile_ms = person.profile_offset = person.newest_ms = NEVER
+    person.last_send_ms = person.last_open_ms = NEVER
+    return row
+
+
+@njit(cache=True)
+def add_pending(
+    identity: Any, recipient: Any, sent_ms: Any, offset: Any, pending: Any, free: Any, people: Any
+) -> Any:
+    """Take a free row for a send and link it to its recipient. free: (2,) first free row, used."""
+    row = free[0]
+    if row == NONE:
+        row = free[1]
+        free[1] += 1
+    else:
+        free[0] = pending[row].next
+    send = pending[row]
+    send.identity, send.recipient = identity, recipient
+    send.sent_ms, send.offset = sent_ms, offset
+    send.open_ms = send.click_ms = NEVER
+    send.machine = send.bounced = 0
+    send.next = people[recipient].pending
+    people[recipient].pending = row
+    return row
+
+
+@njit(cache=True)
+def match(
+    send: Any, person: Any, time_ms: Any, kind: Any, machine: Any, horizon_ms: Any
+) -> Any:
+    """Let an engagement become a fact of its send; True if it changed anything."""
+    if time_ms < send.sent_ms or time_ms >= send.sent_ms + horizon_ms:
+        return False
+    if kind == OPEN:
+        if machine == 2:
+            send.machine = 1
+        elif send.open_ms == NEVER or time_ms < send.open_ms:
+            send.open_ms = time_ms
+    elif kind == CLICK:
+        if machine != 2 and (send.click_ms == NEVER or time_ms < send.click_ms):
+            send.click_ms = time_ms
+    elif kind == BOUNCE:
+        send.bounced = 1
+    person.newest_ms = max(person.newest_ms, time_ms)
+    return True
+
+
+@njit(cache=True)
+def add_orphan(
+    message: Any, client: Any, high: Any, low: Any, time_ms: Any, kind: Any, machine: Any,
+    orphans: Any, free: Any, keys: Any, values: Any,
+) -> None:
+    """Keep an engagement until its send comes."""
+    row = free[0]
+    if row == NONE:
+        row = free[1]
+        free[1] += 1
+    else:
+        free[0] = orphans[row].next
+    orphan = orphans[row]
+    orphan.message, orphan.client, orphan.high, orphan.low = message, client, high, low
+    orphan.time_ms, orphan.kind, orphan.machine = time_ms, kind, machine
+    orphan.next = find(keys, values, message)
+    insert(keys, values, message, np.int32(row))
+
+
+@njit(cache=True)
+def _unlink_pending(row: Any, pending: Any, free: Any, people: Any) -> None:
+    """Take a send out of its recipient's list and free its row."""
+    person = people[pending[row].recipient]
+    if person.pending == row:
+        person.pending = pending[row].next
+    else:
+        before = person.pending
+        while pending[before].next != row:
+            before = pending[before].next
+        pending[before].next = pending[row].next
+    pending[row].recipient = NONE
+    pending[row].next = free[0]
+    free[0] = row
+
+
+@njit(cache=True)
+def erase(
+    row: Any, people: Any, exposures: Any, opens: Any, ring_sends: Any, ring_opens: Any,
+    pending: Any, free: Any, keys: Any, values: Any,
+) -> None:
+    """Forget all of a recipient but that it was erased. Its sends in due buckets go when due."""
+    person = people[row]
+    while person.pending != NONE:
+        send = person.pending
+        delete(keys, values, pending[send].identity)
+        person.pending = pending[send].next
+        # Not freed yet: its due bucket still points here. An identity of 0 marks it.
+        pending[send].identity = np.uint64(0)
+        pending[send].next = NONE
+    person.zone = person.segment = np.uint64(0)
+    person.profile_ms = person.profile_offset = person.newest_ms = NEVER
+    person.last_send_ms = person.last_open_ms = NEVER
+    person.sends = person.opens = person.clicks = 0
+    person.period = 0
+    person.erased, person.changed = 1, 0
+    exposures[row, :] = 0
+    opens[row, :] = 0
+    ring_sends[row, :] = 0
+    ring_opens[row, :] = 0
+
+
+@njit(cache=True)
+def _merge(send: Any, row: Any, people: Any, exposures: Any, opens: Any, ring_sends: Any,
+           ring_opens: Any) -> None:
+    """Add a retired send to its recipient's base columns; commutative, step by step."""
+    person = people[row]
+    opened = send.open_ms != NEVER
+    person.sends += 1
+    person.last_send_ms = max(person.last_send_ms, send.sent_ms)
+    if opened:
+        person.opens += 1
+        person.last_open_ms = max(person.last_open_ms, send.open_ms)
+    if send.click_ms != NEVER:
+        person.clicks += 1
+    hour = send.hour % DAY_HOURS
+    saturating_add(exposures, row, hour)
+    if opened:
+        saturating_add(opens, row, hour)
+    period = send.sent_ms // PERIOD_MS
+    for newer in range(max(person.period + 1, period - PERIODS + 1), period + 1):
+        ring_sends[row, newer % PERIODS] = 0
+        ring_opens[row, newer % PERIODS] = 0
+    person.period = max(person.period, period)
+    if period > person.period - PERIODS:
+        saturating_add(ring_sends, row, period % PERIODS)
+        if opened:
+            saturating_add(ring_opens, row, period % PERIODS)
+
+
+@njit(cache=True)
+def retire(
+    due_ms: Any, first: int, last: int, heads: Any, pending: Any, free: Any, people: Any,
+    exposures: Any, opens: Any, ring_sends: Any, ring_opens: Any, keys: Any, values: Any,
+    collect: Any,
+) -> Any:
+    """Unhook every send with `sent_ms <= due_ms` from buckets first..last; return how many.
+
+    collect: rows of those to be labelled, in no order; the caller sorts, reads and then frees them
+    with `settle`. Erased ones are freed here.
+    """
+    count = 0
+    for bucket in range(first, min(last, first + DUE_BUCKETS - 1) + 1):
+        place = bucket % DUE_BUCKETS
+        kept = NONE
+        row = heads[place]
+        while row != NONE:
+            after = pending[row].due_next
+            if pending[row].identity == np.uint64(0):
+                pending[row].recipient = NONE
+                pending[row].next = free[0]
+                free[0] = row
+            elif pending[row].sent_ms <= due_ms:
+                delete(keys, values, pending[row].identity)
+                collect[count] = row
+                count += 1
+            else:
+                pending[row].due_next = kept
+                kept = row
+            row = after
+        heads[place] = kept
+    return count
+
+
+@njit(cache=True)
+def settle(
+    rows: Any, pending: Any, free: Any, people: Any, exposures: Any, opens: Any,
+    ring_sends: Any, ring_opens: Any,
+) -> None:
+    """Merge retired sends into their recipients and free their rows."""
+    for i in range(len(rows)):
+        row = rows[i]
+        recipient = pending[row].recipient
+        if pending[row].bounced == 0:
+            _merge(pending[row], recipient, people, exposures, opens, ring_sends, ring_opens)
+        people[recipient].changed = 1
+        _unlink_pending(row, pending, free, people)

@@ -1,0 +1,342 @@
+"""One partition of the recipients' topics: its state, and what a batch of each topic does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
+from sendtide.events.examples import HISTORY_COLUMNS
+from sendtide.events.time import ZoneTable
+from sendtide.recipients.counters import Counters, FreshnessRow
+from sendtide.recipients.history import histories, live_counts
+from sendtide.recipients.join import DUE_BUCKETS, retire, settle
+from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
+from sendtide.recipients.settings import JoinSettings
+from sendtide.recipients.tables import (
+    CONTENT,
+    DAY_HOURS,
+    NEVER,
+    NONE,
+    ORPHAN,
+    PENDING,
+    PERIODS,
+    RECIPIENT,
+    grown,
+)
+from sendtide.state.index import fitting, new_table
+from sendtide.state.seen import SeenSet
+
+__all__ = ["Live", "Outcome", "RecipientPartition"]
+
+SENDS, ENGAGEMENTS, REQUESTS = range(3)
+_SENT_PER_HORIZON: Final = 1024
+_ORPHANS_BEFORE_PURGE: Final = 4096
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Rows of a batch by bucket, and the example rows it made; accepted: (n,) mask of applied."""
+
+    applied: int
+    duplicate: int
+    late: int
+    erased: int
+    accepted: NDArray[np.bool_]
+    exposures: Columns | None = None
+    labels: Columns | None = None
+    people: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+@dataclass(slots=True)
+class Live:
+    """What is known now of n recipients: ids, profile, counts by local hour of the day."""
+
+    client: NDArray[np.uint64]
+    ids: NDArray[np.uint64]
+    segment: NDArray[np.uint64]
+    zone: NDArray[np.uint64]
+    newest_ms: NDArray[np.int64]
+    exposures: NDArray[np.uint8]
+    opens: NDArray[np.uint8]
+    history: Columns
+
+
+class RecipientPartition:
+    """State after any prefixes of the three topics, whatever their interleaving.
+
+    Args:
+        number: of the partition. settings: of the join; they must not change over a state's life.
+    """
+
+    def __init__(self, number: int, settings: JoinSettings) -> None:
+        self.number = number
+        self.settings = settings
+        self.counters = Counters()
+        self._zones = ZoneTable()
+        self.newest: NDArray[np.int64] = np.full((3, 1), -(1 << 60), np.int64)
+        self.seen = [SeenSet(settings.dedupe_window) for _ in range(3)]
+        self._index = new_table(0)
+        self._people_count = np.zeros(1, np.int64)
+        self.people = np.zeros(64, RECIPIENT)
+        self.exposures = np.zeros((64, DAY_HOURS), np.uint8)
+        self.opens = np.zeros((64, DAY_HOURS), np.uint8)
+        self.ring_sends = np.zeros((64, PERIODS), np.uint8)
+        self.ring_opens = np.zeros((64, PERIODS), np.uint8)
+        self.pending = np.zeros(64, PENDING)
+        self.content = np.zeros((64, CONTENT), np.float32)
+        self._pending_free = np.array([NONE, 0], np.int64)
+        self._by_identity = new_table(0)
+        self._heads = np.full(DUE_BUCKETS, NONE, np.int32)
+        self._due_width = max(1, settings.horizon_ms // _SENT_PER_HORIZON)
+        self._first_bucket = 1 << 60
+        self.orphans = np.zeros(64, ORPHAN)
+        self._orphan_free = np.array([NONE, 0], np.int64)
+        self._by_message = new_table(0)
+        self._purge_at = _ORPHANS_BEFORE_PURGE
+        self._erased: list[int] = []
+
+    # -- the three topics -------------------------------------------------------------------------
+
+    def apply_sends(self, batch: SendBatch, emit: bool = True) -> Outcome:
+        """Apply rows of `email.sends`: exposures now, labels of those already due."""
+        n = len(batch)
+        self._room_for_people(n)
+        self._room_for_pending(n)
+        hours, _ = self._zones.local_hours(batch.event_time_ms, batch.zone)
+        buckets, placed = np.zeros(n, np.uint8), np.full(n, NONE, np.int32)
+        columns = (
+            batch.identity, batch.client, batch.recipient, batch.event_time_ms, batch.offset,
+            batch.zone, batch.segment, batch.content, batch.erase,
+        )
+        for start, end, seen in self._parts(SENDS, n):
+            admitted = send_rows(
+                columns, hours, start, end, self.newest[SENDS], self.settings.sends_lateness_ms,
+                self.settings.horizon_ms, self._due_width, seen, self._index, self.people,
+                self._people_count, self._base(), self.pending, self.content,
+                self._pending_free, self._by_identity, self._heads, self.orphans,
+                self._orphan_free, self._by_message, buckets, placed,
+            )
+            self.seen[SENDS].note(admitted)
+        self.counters.add(SENDS, batch, buckets)
+        outcome = self._outcome(buckets)
+        self._note_erased(batch)
+        rows = placed[placed != NONE]
+        rows = rows[self.pending["identity"][rows] != 0]
+        if len(rows):
+            first = int(self.pending["sent_ms"][rows].min()) // self._due_width
+            self._first_bucket = min(self._first_bucket, first)
+            if emit:
+                outcome.exposures = self._examples(rows, labelled=False)
+        outcome.labels = self._retire(emit)
+        self._purge_orphans()
+        return outcome
+
+    def apply_engagements(self, batch: EngagementBatch, emit: bool = True) -> Outcome:
+        """Apply rows of `email.engagements`; their watermark retires sends and labels them."""
+        n = len(batch)
+        self.orphans = grown(self.orphans, int(self._orphan_free[1]) + n)
+        self._by_message = fitting(self._by_message, int(self._orphan_free[1]) + n)
+        buckets = np.zeros(n, np.uint8)
+        columns = (
+            batch.identity, batch.client, batch.recipient, batch.event_time_ms, batch.message,
+            batch.kind, batch.machine,
+        )
+        for start, end, seen in self._parts(ENGAGEMENTS, n):
+            admitted = engagement_rows(
+                columns, start, end, self.newest[ENGAGEMENTS],
+                self.settings.engagements_lateness_ms, self.settings.horizon_ms, seen,
+                self.seen[SENDS].tables(), self._index, self.people, self._people_count,
+                self.pending, self._by_identity, self.orphans, self._orphan_free,
+                self._by_message, buckets, self.watermark(SENDS),
+            )
+            self.seen[ENGAGEMENTS].note(admitted)
+        self.counters.add(ENGAGEMENTS, batch, buckets)
+        outcome = self._outcome(buckets)
+        outcome.labels = self._retire(emit)
+        return outcome
+
+    def apply_requests(self, batch: RequestBatch, emit: bool = True) -> Outcome:  # noqa: ARG002
+        """Judge rows of `email.requests`; `Outcome.people` names each one's recipient or NONE."""
+        n = len(batch)
+        buckets, rows = np.zeros(n, np.uint8), np.full(n, NONE, np.int32)
+        columns = (batch.identity, batch.client, batch.recipient, batch.event_time_ms)
+        for start, end, seen in self._parts(REQUESTS, n):
+            admitted = request_rows(
+                columns, start, end, self.newest[REQUESTS], self.settings.requests_lateness_ms,
+                seen, self._index, self.people, self._people_count, buckets, rows,
+            )
+            self.seen[REQUESTS].note(admitted)
+        self.counters.add(REQUESTS, batch, buckets)
+        outcome = self._outcome(buckets)
+        outcome.people = rows
+        return outcome
+
+    def watermark(self, topic: int) -> int:
+        """Time before which events of a topic are late."""
+        lateness = (
+            self.settings.sends_lateness_ms,
+            self.settings.engagements_lateness_ms,
+            self.settings.requests_lateness_ms,
+        )[topic]
+        return int(self.newest[topic, 0]) - lateness
+
+    # -- what changed, what is known ----------------------------------------------------------------
+
+    def take_changed(self) -> NDArray[np.int32]:
+        """Rows of the recipients whose live counts changed since the last call."""
+        rows = np.flatnonzero(self.people["changed"][: self.recipients]).astype(np.int32)
+        self.people["changed"][rows] = 0
+        return rows
+
+    def mark_changed(self, rows: NDArray[np.int32]) -> None:
+        """Put back what could not be written."""
+        self.people["changed"][rows] = self.people["erased"][rows] == 0
+
+    def take_erased(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """(client hashes, (n, 2) ids) erased since the last call."""
+        rows = np.unique(np.array(self._erased, np.int64))
+        self._erased = []
+        return self.people["client"][rows], self._ids(rows)
+
+    def mark_erased(self, clients: NDArray[np.uint64], ids: NDArray[np.uint64]) -> None:
+        """Put back erasures that could not be written."""
+        gone = {(int(c), int(h), int(low)) for c, (h, low) in zip(clients, ids, strict=True)}
+        for row in np.flatnonzero(self.people["erased"][: self.recipients]).tolist():
+            person = self.people[row]
+            if (int(person["client"]), int(person["high"]), int(person["low"])) in gone:
+                self._erased.append(row)
+
+    def take_client_counts(self) -> list[tuple[int, int, dict[str, int]]]:
+        """See `Counters.take_clients`."""
+        return self.counters.take_clients()
+
+    def take_freshness(self) -> list[FreshnessRow]:
+        """See `Counters.take_freshness`."""
+        return self.counters.take_freshness()
+
+    @property
+    def recipients(self) -> int:
+        """Recipients known, erased ones included."""
+        return int(self._people_count[0])
+
+    def live(self, rows: NDArray[np.int32]) -> Live:
+        """What is known of recipients now, everything pending included."""
+        people = self.people[rows]
+        exposures, opens = live_counts(rows, self.people, self.exposures, self.opens, self.pending)
+        return Live(
+            client=people["client"],
+            ids=self._ids(rows),
+            segment=people["segment"],
+            zone=people["zone"],
+            newest_ms=people["newest_ms"],
+            exposures=exposures,
+            opens=opens,
+            history=self.history_as_of(rows, people["newest_ms"] + 1),
+        )
+
+    def history_as_of(
+        self, rows: NDArray[np.int32], times_ms: NDArray[np.int64]
+    ) -> Columns:
+        """HISTORY_COLUMNS of recipients at given times."""
+        table = histories(
+            rows, times_ms, self.people, self.ring_sends, self.ring_opens, self.pending
+        )
+        return {name: table[:, j] for j, name in enumerate(HISTORY_COLUMNS)}
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _parts(self, topic: int, n: int) -> Any:
+        """Cut a batch where the seen-set changes generation."""
+        start = 0
+        while start < n:
+            end = start + self.seen[topic].room(n - start)
+            yield start, end, self.seen[topic].tables()
+            start = end
+
+    def _base(self) -> tuple[NDArray[np.uint8], ...]:
+        return self.exposures, self.opens, self.ring_sends, self.ring_opens
+
+    def _room_for_people(self, rows: int) -> None:
+        needed = self.recipients + rows
+        self._index = fitting(self._index, needed)
+        for name in ("people", "exposures", "opens", "ring_sends", "ring_opens"):
+            setattr(self, name, grown(getattr(self, name), needed))
+
+    def _room_for_pending(self, rows: int) -> None:
+        needed = int(self._pending_free[1]) + rows
+        self._by_identity = fitting(self._by_identity, needed)
+        self.pending = grown(self.pending, needed)
+        self.content = grown(self.content, needed)
+
+    def _ids(self, rows: NDArray[Any]) -> NDArray[np.uint64]:
+        return np.stack([self.people["high"][rows], self.people["low"][rows]], axis=1)
+
+    @staticmethod
+    def _outcome(buckets: NDArray[np.uint8]) -> Outcome:
+        counts = np.bincount(buckets, minlength=4).tolist()
+        return Outcome(*counts[:4], accepted=buckets == 0)
+
+    def _note_erased(self, batch: SendBatch) -> None:
+        if batch.erase.any():
+            erased = self.people["erased"][: self.recipients]
+            self._erased += np.flatnonzero(erased).tolist()
+
+    def _retire(self, emit: bool) -> Columns | None:
+        """Retire what is due by the engagement watermark; return the label rows."""
+        due_ms = self.watermark(ENGAGEMENTS) - self.settings.horizon_ms
+        last = due_ms // self._due_width
+        if last < self._first_bucket:
+            return None
+        collect = np.empty(int(self._pending_free[1]), np.int32)
+        count = retire(
+            due_ms, self._first_bucket, last, self._heads, self.pending, self._pending_free,
+            self.people, *self._base(), *self._by_identity, collect,
+        )
+        self._first_bucket = last
+        rows = collect[:count]
+        if not count:
+            return None
+        rows = rows[np.lexsort([self.pending["offset"][rows], self.pending["sent_ms"][rows]])]
+        labels = self._examples(rows[self.pending["bounced"][rows] == 0], labelled=True)
+        settle(rows, self.pending, self._pending_free, self.people, *self._base())
+        return labels if emit else None
+
+    def _examples(self, rows: NDArray[np.int32], *, labelled: bool) -> Columns:
+        """EXAMPLE_COLUMNS of pending rows; client and segment are hashes still."""
+        sends = self.pending[rows]
+        owners = sends["recipient"]
+        opened = sends["open_ms"] != NEVER
+        delay_s = np.where(opened, (sends["open_ms"] - sends["sent_ms"]) // 1000, -1)
+        end_ms = sends["sent_ms"] + self.settings.horizon_ms
+        zero = np.zeros(len(rows), np.uint8)
+        return {
+            "client": self.people["client"][owners],
+            "segment": sends["segment"],
+            "send_offset": sends["offset"],
+            "sent_at_ms": sends["sent_ms"],
+            "time_ms": end_ms if labelled else sends["sent_ms"],
+            "hour_of_week": sends["hour"],
+            **self.history_as_of(owners, sends["sent_ms"]),
+            "opened": opened.astype(np.uint8) if labelled else zero,
+            "clicked": (sends["click_ms"] != NEVER).astype(np.uint8) if labelled else zero,
+            "machine_opened": sends["machine"] if labelled else zero,
+            "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
+            "content": self.content[rows],
+        }
+
+    def _purge_orphans(self) -> None:
+        """Free orphans whose send can no longer come; only when there are many."""
+        used = int(self._orphan_free[1])
+        if used < self._purge_at:
+            return
+        orphans = self.orphans[:used]
+        gone = (orphans["message"] != 0) & (orphans["time_ms"] < self.watermark(SENDS))
+        for row in np.flatnonzero(gone).tolist():
+            drop_orphan(row, self.orphans, self._orphan_free, self._by_message)
+        left = int((orphans["message"] != 0).sum())
+        self._purge_at = used + max(_ORPHANS_BEFORE_PURGE, left)

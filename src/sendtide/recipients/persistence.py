@@ -1,0 +1,170 @@
+"""A partition's state as columns, back again, and as a digest that ignores physical layout."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sendtide.recipients.counters import Counters
+from sendtide.recipients.join import DUE_BUCKETS, locate
+from sendtide.recipients.partition import SENDS, RecipientPartition
+from sendtide.recipients.settings import JoinSettings
+from sendtide.recipients.tables import NONE, ORPHAN, PENDING, RECIPIENT
+from sendtide.state.index import EMPTY, find, insert, new_table
+from sendtide.state.seen import SeenSet
+
+__all__ = ["digest", "restore", "snapshot"]
+
+Columns = dict[str, NDArray[Any]]
+_BASE = ("exposures", "opens", "ring_sends", "ring_opens")
+_LINKS = ("next", "due_next", "pending", "changed")
+
+
+def _in_flight(state: RecipientPartition) -> NDArray[np.int64]:
+    used = int(state._pending_free[1])
+    rows = state.pending[:used]
+    return np.flatnonzero((rows["recipient"] != NONE) & (rows["identity"] != 0))
+
+
+def _waiting(state: RecipientPartition) -> NDArray[np.int64]:
+    """Orphans whose send may still come."""
+    rows = state.orphans[: int(state._orphan_free[1])]
+    return np.flatnonzero((rows["message"] != 0) & (rows["time_ms"] >= state.watermark(SENDS)))
+
+
+def snapshot(state: RecipientPartition) -> tuple[dict[str, Any], Columns]:
+    """(JSON-able meta, columns); all arrays are copies."""
+    n, pending, orphans = state.recipients, _in_flight(state), _waiting(state)
+    columns: Columns = {f"people.{f}": state.people[f][:n].copy() for f in RECIPIENT.names or ()}
+    columns |= {f"base.{name}": getattr(state, name)[:n].copy() for name in _BASE}
+    columns |= {f"pending.{f}": state.pending[f][pending] for f in PENDING.names or ()}
+    columns["pending.content"] = state.content[pending]
+    columns |= {f"orphans.{f}": state.orphans[f][orphans] for f in ORPHAN.names or ()}
+    for topic, seen in enumerate(state.seen):
+        columns[f"seen.{topic}.young"], columns[f"seen.{topic}.old"] = seen.identities()
+    columns["newest"] = state.newest[:, 0].copy()
+    return {"number": state.number}, {**columns, **state.counters.columns()}
+
+
+def restore(
+    number: int, settings: JoinSettings, meta: Mapping[str, Any], columns: Columns  # noqa: ARG001
+) -> RecipientPartition:
+    """State out of `snapshot`; goes on exactly as the one that was written down."""
+    state = RecipientPartition(number, settings)
+    people = _structured(columns, "people", RECIPIENT)
+    n = len(people)
+    state._room_for_people(n)
+    state.people[:n] = people
+    state.people["pending"][:n] = NONE
+    for name in _BASE:
+        getattr(state, name)[:n] = columns[f"base.{name}"]
+    _index_people(people, *state._index, np.zeros(n, RECIPIENT), np.zeros(1, np.int64))
+    state._people_count[0] = n
+    _restore_pending(state, _structured(columns, "pending", PENDING), columns["pending.content"])
+    _restore_orphans(state, _structured(columns, "orphans", ORPHAN))
+    state.seen = [
+        SeenSet.restored(settings.dedupe_window, columns[f"seen.{t}.young"], columns[f"seen.{t}.old"])
+        for t in range(3)
+    ]
+    state.newest[:, 0] = columns["newest"]
+    state.counters = Counters.restored(columns)
+    return state
+
+
+def _structured(columns: Columns, prefix: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    names = dtype.names or ()
+    rows = np.zeros(len(columns[f"{prefix}.{names[0]}"]), dtype)
+    for name in names:
+        rows[name] = columns[f"{prefix}.{name}"]
+    return rows
+
+
+@njit(cache=True)
+def _index_people(people: Any, keys: Any, values: Any, scratch: Any, count: Any) -> None:
+    """Rebuild the index by adding everyone in row order, as they were added at first."""
+    for i in range(len(people)):
+        locate(people[i].client, people[i].high, people[i].low, keys, values, scratch, count, True)
+
+
+def _restore_pending(
+    state: RecipientPartition, rows: NDArray[Any], content: NDArray[np.float32]
+) -> None:
+    n = len(rows)
+    state._room_for_pending(n)
+    state.pending[:n] = rows
+    state.content[:n] = content
+    state._pending_free[:] = NONE, n
+    if n:
+        state._first_bucket = int(rows["sent_ms"].min()) // state._due_width
+    _link_pending(n, state.pending, state.people, state._heads, state._due_width,
+                  *state._by_identity)
+
+
+@njit(cache=True)
+def _link_pending(
+    n: int, pending: Any, people: Any, heads: Any, due_width: int, keys: Any, values: Any
+) -> None:
+    for row in range(n):
+        send = pending[row]
+        send.next = people[send.recipient].pending
+        people[send.recipient].pending = row
+        place = (send.sent_ms // due_width) % DUE_BUCKETS
+        send.due_next = heads[place]
+        heads[place] = row
+        insert(keys, values, send.identity, np.int32(row))
+
+
+def _restore_orphans(state: RecipientPartition, rows: NDArray[Any]) -> None:
+    n = len(rows)
+    state.orphans = np.zeros(max(64, n), ORPHAN)
+    state.orphans[:n] = rows
+    state._orphan_free[:] = NONE, n
+    state._by_message = new_table(n)
+    _link_orphans(n, state.orphans, *state._by_message)
+
+
+@njit(cache=True)
+def _link_orphans(n: int, orphans: Any, keys: Any, values: Any) -> None:
+    for row in range(n):
+        head = find(keys, values, orphans[row].message)
+        orphans[row].next = head if head != EMPTY else NONE
+        insert(keys, values, orphans[row].message, np.int32(row))
+
+
+def digest(state: RecipientPartition) -> str:
+    """Digest of all that can influence the future, sorted by keys.
+
+    Left out: buckets and kinds per client, which say in which order topics were read when someone
+    was erased; links and free rows, which are layout.
+    """
+    n = state.recipients
+    people, pending = state.people[:n], state.pending[_in_flight(state)]
+    order = np.lexsort([people["low"], people["high"], people["client"]])
+    sha = hashlib.blake2b(digest_size=16)
+    for name in RECIPIENT.names or ():
+        if name not in {*_LINKS, "client_row"}:
+            sha.update(people[name][order].tobytes())
+    for name in _BASE:
+        sha.update(getattr(state, name)[:n][order].tobytes())
+    by_identity = np.argsort(pending["identity"])
+    owners = pending["recipient"][by_identity]
+    for name in ("client", "high", "low"):
+        sha.update(people[name][owners].tobytes())
+    for name in PENDING.names or ():
+        if name not in {*_LINKS, "recipient"}:
+            sha.update(pending[name][by_identity].tobytes())
+    sha.update(state.content[_in_flight(state)][by_identity].tobytes())
+    orphans = state.orphans[_waiting(state)]
+    fields = [name for name in ORPHAN.names or () if name != "next"]
+    for name in fields:
+        sha.update(orphans[name][np.lexsort([orphans[f] for f in fields])].tobytes())
+    for seen in state.seen:
+        for identities in seen.identities():
+            sha.update(identities.tobytes())
+    sha.update(state.newest.tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,101 @@
+"""The rows a partition keeps: recipients, pending sends, orphaned engagements.
+
+Times are milliseconds since 1970, NEVER where there is none. Links are row numbers, NONE at an end.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = [
+    "CONTENT",
+    "DAY_HOURS",
+    "NEVER",
+    "NONE",
+    "ORPHAN",
+    "PENDING",
+    "PERIODS",
+    "PERIOD_MS",
+    "RECIPIENT",
+    "grown",
+    "saturating_add",
+]
+
+NONE: Final = -1
+NEVER: Final = -1
+CONTENT: Final = 5
+DAY_HOURS: Final = 24
+PERIODS: Final = 4
+PERIOD_MS: Final = 28 * 86_400_000
+"""Four weeks: weekday effects cancel within a period."""
+
+RECIPIENT: Final = np.dtype(
+    [
+        ("client", "u8"),
+        ("high", "u8"),
+        ("low", "u8"),
+        ("client_row", "i4"),
+        ("pending", "i4"),  # first of the recipient's pending sends
+        ("zone", "u8"),  # of the newest send by (time, offset), as are segment and the next two
+        ("segment", "u8"),
+        ("profile_ms", "i8"),
+        ("profile_offset", "i8"),
+        ("newest_ms", "i8"),  # newest event in any of the numbers
+        ("last_send_ms", "i8"),  # of retired sends, as are all that follow
+        ("last_open_ms", "i8"),
+        ("sends", "u4"),
+        ("opens", "u4"),
+        ("clicks", "u4"),
+        ("period", "i4"),  # newest four-week period with a retired send
+        ("erased", "u1"),
+        ("changed", "u1"),
+    ]
+)
+PENDING: Final = np.dtype(
+    [
+        ("identity", "u8"),
+        ("recipient", "i4"),
+        ("next", "i4"),  # of the same recipient; free rows are linked through it too
+        ("due_next", "i4"),  # of the same due bucket
+        ("sent_ms", "i8"),
+        ("offset", "i8"),
+        ("open_ms", "i8"),  # first open by a person
+        ("click_ms", "i8"),
+        ("segment", "u8"),
+        ("hour", "u1"),  # of the week, local
+        ("machine", "u1"),  # opened by a machine
+        ("bounced", "u1"),
+    ]
+)
+ORPHAN: Final = np.dtype(
+    [
+        ("message", "u8"),
+        ("client", "u8"),
+        ("high", "u8"),
+        ("low", "u8"),
+        ("time_ms", "i8"),
+        ("next", "i4"),  # of the same message; free rows are linked through it too
+        ("kind", "u1"),
+        ("machine", "u1"),
+    ]
+)
+
+
+def grown(rows: NDArray[Any], needed: int) -> NDArray[Any]:
+    """`rows`, or a longer copy if `needed` do not fit."""
+    if needed <= len(rows):
+        return rows
+    wider = np.zeros((max(needed, 2 * len(rows)), *rows.shape[1:]), rows.dtype)
+    wider[: len(rows)] = rows
+    return wider
+
+
+@njit(cache=True)
+def saturating_add(table: Any, row: int, column: int) -> None:
+    """Add one to a uint8 cell, which stays at 255: min(sum, 255) does not depend on order."""
+    if table[row, column] < 255:
+        table[row, column] += 1
