@@ -104,6 +104,11 @@ class Assignment:
             "%s/%d: asked for offset %d, got %d: %s", *self.partition, self.start, first, what
         )
 
+    def begin(self, first: int, next_offset: int, size: int, envelope: Envelope) -> None:
+        """Note work handed over, with the envelope it went in."""
+        self.ledger.register(first, next_offset, size)
+        self.envelopes[first] = envelope
+
     def withdraw(self) -> None:
         """Keep messages no agent has begun from being begun."""
         for first, envelope in list(self.envelopes.items()):
@@ -117,6 +122,11 @@ class Assignment:
         self.envelopes.pop(first, None)
         self.changed.set()
         return done
+
+    def abandon(self, first: int) -> None:
+        """Note work that will never be finished; its offset stays uncommitted."""
+        self.envelopes.pop(first, None)
+        self.changed.set()
 
     async def settled(self, *, held_too: bool) -> None:
         """Wait until agents have passed what they had begun."""
@@ -161,6 +171,12 @@ class Assignments:
     def held(self) -> set[TopicPartition]:
         """Partitions given to this member, those that still start included."""
         return {partition for unit in self._units.values() for partition in unit}
+
+    def withdraw(self) -> None:
+        """Keep everything that no agent has begun from being begun; the app is failing."""
+        self._stopping = True
+        for assignment in self._running.values():
+            assignment.withdraw()
 
     def given(self, leaders: set[TopicPartition]) -> None:
         """Start the units the group has given."""

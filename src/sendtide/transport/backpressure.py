@@ -32,9 +32,13 @@ class InFlight:
         """Say which topics are finished by the chunk."""
         self._chunk_topics = frozenset(topics)
 
+    def by_chunk(self, topic: str) -> bool:
+        """True if a topic is finished by the chunk."""
+        return topic in self._chunk_topics
+
     def add(self, partition: TopicPartition, messages: int, size: int) -> None:
         """Count messages of one fetch handed over."""
-        pieces = 1 if partition[0] in self._chunk_topics else messages
+        pieces = 1 if self.by_chunk(partition[0]) else messages
         with self._changed:
             self._pieces[partition] = self._pieces.get(partition, 0) + pieces
             self._bytes[partition] = self._bytes.get(partition, 0) + size

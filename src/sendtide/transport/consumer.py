@@ -16,20 +16,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaException
 from faust.transport import base
 from faust.types import TP
 
-from sendtide.transport.assignments import Assignment, Assignments, LoopListener
+from sendtide.transport.assignments import Assignments, LoopListener
 from sendtide.transport.backpressure import InFlight
 from sendtide.transport.broker import Broker
 from sendtide.transport.chunk import Chunk
 from sendtide.transport.errors import ChunkAbandonedError, ConfigurationError, TransportError
+from sendtide.transport.feeds import Feeds
 from sendtide.transport.message import STALE, Envelope, event_envelope
-from sendtide.transport.poller import OVERHEAD_BYTES, Poller, Run
+from sendtide.transport.poller import Poller
 from sendtide.transport.rebalance import CopartitionGroups, TopicPartition
 from sendtide.transport.settings import consumer_config, settings_of
 from sendtide.transport.topic import ChunkSchema
@@ -37,9 +40,6 @@ from sendtide.transport.topic import ChunkSchema
 __all__ = ["Consumer"]
 
 _log = logging.getLogger(__name__)
-
-#: Messages handed to the conductor before the event loop gets a turn.
-_TURN = 100
 
 
 class Consumer(base.Consumer):
@@ -61,11 +61,13 @@ class Consumer(base.Consumer):
         self._config = consumer_config(self.app, self.transport.url, self.settings)
         self._poller: Poller | None = None
         self._broker: Broker | None = None
-        self._chunk_topics: set[str] = set()
-        self._feeds: dict[str, asyncio.Queue[Envelope]] = {}
-        self._feeds_changed = asyncio.Event()
+        self.feeds = Feeds(self, self.assignments, self.in_flight)
+        # Faust's compiled streams keep lists of what they acknowledge unless it lies below this.
+        self._committed_offset: Any = defaultdict(lambda: sys.maxsize)
         self._commit_lock = asyncio.Lock()
         self._announce_lock = asyncio.Lock()
+        self._failing = False
+        self._output_lost = False
         self.commit_failures = 0
 
     # -- life ---------------------------------------------------------------------------------
@@ -119,7 +121,7 @@ class Consumer(base.Consumer):
         listener = LoopListener(
             asyncio.get_running_loop(),
             self.assignments,
-            self.receive,
+            self.feeds.receive,
             self,
         )
         return Poller(
@@ -155,7 +157,6 @@ class Consumer(base.Consumer):
         if both := chunk_topics & event_topics:
             msg = f"topics {sorted(both)} have agents for chunks and agents for events; choose one"
             raise ConfigurationError(msg)
-        self._chunk_topics = chunk_topics
         self.in_flight.count_chunks(chunk_topics)
         for agent in self.app.agents.values():
             if isinstance(getattr(agent.channel, "schema", None), ChunkSchema):
@@ -163,101 +164,12 @@ class Consumer(base.Consumer):
 
     async def _agent_failed(self, agent: Any, error: BaseException) -> None:
         """Stop the process: a supervisor's restart would go on after the chunk that failed."""
+        self._failing = True
+        self.assignments.withdraw()
         _log.error("agent %s failed on a chunk; stopping, the chunk is not acknowledged", agent)
         await self.app.crash(error)
 
-    # -- from the poll thread to the agents -----------------------------------------------------
-
-    def receive(self, runs: list[Run]) -> None:
-        """Take fetched messages; called in the event loop."""
-        for partition, messages, size in runs:
-            assignment = self.assignments.get(partition)
-            if assignment is None:
-                continue  # taken away between the fetch and now
-            self._enqueue(assignment, assignment.fresh(messages), messages, size)
-
-    def _enqueue(
-        self, assignment: Assignment, fresh: list[Message], fetched: list[Message], size: int
-    ) -> None:
-        partition = assignment.partition
-        if len(fresh) < len(fetched):
-            repeated = fetched[: len(fetched) - len(fresh)]
-            repeated_size = sum(map(len, repeated)) + OVERHEAD_BYTES * len(repeated)
-            by_chunk = partition[0] in self._chunk_topics
-            pieces = (0 if fresh else 1) if by_chunk else len(repeated)
-            self.in_flight.remove(partition, pieces, repeated_size)
-            size -= repeated_size
-        if not fresh:
-            return
-        feed = self._feed_of(partition[0])
-        if partition[0] in self._chunk_topics:
-            feed.put_nowait(self._chunk_envelope(assignment, fresh, size))
-        else:
-            for message in fresh:
-                feed.put_nowait(self._event_envelope(assignment, message))
-
-    def _feed_of(self, topic: str) -> asyncio.Queue[Envelope]:
-        feed = self._feeds.get(topic)
-        if feed is None:
-            # Unbounded by itself: InFlight bounds what the poll thread hands over.
-            feed = self._feeds[topic] = asyncio.Queue()
-            self._feeds_changed.set()
-        return feed
-
-    def _chunk_envelope(
-        self, assignment: Assignment, messages: list[Message], size: int
-    ) -> Envelope:
-        partition, ledger = assignment.partition, assignment.ledger
-
-        def finished(first: int) -> None:
-            if assignment.finish(first):
-                self.in_flight.remove(partition, 1, size)
-
-        chunk = Chunk(*partition, messages, size, assignment.generation, finished)
-        ledger.register(chunk.first_offset, chunk.next_offset, size)
-        envelope = Envelope(
-            *partition,
-            chunk.first_offset,
-            (messages[0].timestamp()[1]) / 1000.0,
-            messages[0].timestamp()[0],
-            [],
-            None,
-            chunk,
-            None,
-            tp=TP(*partition),
-            generation_id=self.app.consumer_generation_id,
-        )
-
-        def passed(abandoned: bool) -> None:  # noqa: FBT001, RUF100
-            if abandoned:
-                self.spawn(self._abandoned(chunk))
-            else:
-                chunk.passed()
-                assignment.changed.set()
-
-        envelope.on_passed = passed
-        assignment.envelopes[chunk.first_offset] = envelope
-        return envelope
-
-    def _event_envelope(self, assignment: Assignment, message: Message) -> Envelope:
-        partition = assignment.partition
-        envelope = event_envelope(TP(*partition), message, self.app.consumer_generation_id)
-        offset, size = envelope.offset, len(message) + OVERHEAD_BYTES
-
-        def passed(abandoned: bool) -> None:  # noqa: FBT001, RUF100
-            # Faust acknowledges an event whose agent raised, and ordinary topics keep its rule;
-            # one that was cut short because the app stops has not been processed.
-            if abandoned and self.app.should_stop:
-                return
-            if assignment.finish(offset):
-                self.in_flight.remove(partition, 1, size)
-
-        envelope.on_passed = passed
-        assignment.ledger.register(offset, offset + 1, size)
-        assignment.envelopes[offset] = envelope
-        return envelope
-
-    async def _abandoned(self, chunk: Chunk) -> None:
+    async def _left(self, chunk: Chunk) -> None:
         """An agent ended, or left its loop, on a chunk: nobody would ever acknowledge it."""
         await asyncio.sleep(0.1)  # the agent's own error, if there is one, is the better reason
         if not self.app.should_stop and not self.app.crashed:
@@ -267,37 +179,16 @@ class Consumer(base.Consumer):
             )
             await self.app.crash(ChunkAbandonedError(msg))
 
-    async def _drain_messages(self, fetcher: Any) -> None:
+    async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ARG002
         """Feed agents; Faust's fetcher runs this once the app may process messages."""
-        feeding: dict[str, asyncio.Future[Any]] = {}
-        changed: asyncio.Future[Any] | None = None
-        try:
-            while not (self.should_stop or fetcher.should_stop):
-                for topic, feed in self._feeds.items():
-                    if topic not in feeding:
-                        feeding[topic] = asyncio.ensure_future(self._feed_agents(feed))
-                self._feeds_changed.clear()
-                changed = asyncio.ensure_future(self._feeds_changed.wait())
-                waiting: set[asyncio.Future[Any]] = {changed, *feeding.values()}
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {changed}:
-                    task.result()
-        finally:
-            for task in (*feeding.values(), *([changed] if changed else [])):
-                task.cancel()
 
-    async def _feed_agents(self, feed: asyncio.Queue[Envelope]) -> None:
-        """One task per topic: a slow agent holds up its own topic only."""
-        turn = 0
-        while True:
-            envelope = await feed.get()
+        async def deliver(envelope: Envelope) -> None:
             if not self.flow_active:
                 await self.can_resume_flow.wait()
-            if envelope.generation_id != STALE:
+            if envelope.generation_id != STALE and not self._failing:
                 await self.callback(envelope)
-            turn += 1
-            if turn % _TURN == 0:
-                await asyncio.sleep(0)
+
+        await self.feeds.run(deliver)
 
     # -- offsets --------------------------------------------------------------------------------
 
@@ -315,6 +206,8 @@ class Consumer(base.Consumer):
         let the offset of its input pass.
         """
         async with self._commit_lock:
+            if self._output_lost:
+                return True  # the app is stopping; its work is repeated from the last commit
             running = {p: a for p in partitions if (a := self.assignments.get(p)) is not None}
             offsets = {
                 p: offset
@@ -326,8 +219,9 @@ class Consumer(base.Consumer):
             try:
                 await self.app.producer.flush()
             except TransportError as error:
+                self._output_lost = True
                 await self.app.crash(error)
-                return False
+                return True
             confirmed = await self._commit_now(offsets)
             for partition, offset in confirmed.items():
                 running[partition].ledger.confirm(offset)
@@ -366,7 +260,24 @@ class Consumer(base.Consumer):
         """First offset and end of the log of each partition."""
         return await self._asked().watermarks(partitions)
 
-    # -- what Assignments asks for ----------------------------------------------------------------
+    # -- what Assignments and Feeds ask for -------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """The app's; streams skip messages of any other."""
+        return int(self.app.consumer_generation_id)
+
+    @property
+    def stopping(self) -> bool:
+        """True once the app stops."""
+        return bool(self.app.should_stop)
+
+    def abandoned(self, chunk: Chunk) -> None:
+        """An agent was closed while it worked on a chunk."""
+        if not self.stopping:
+            self._failing = True
+            self.assignments.withdraw()
+            self.spawn(self._left(chunk))
 
     async def begin(self, starts: Mapping[TopicPartition, int | None]) -> None:
         """Start fetching."""

@@ -249,10 +249,12 @@ class BatchProducer:
     async def _queue(self, topic: str, records: Sequence[Record], part: _Slice) -> None:
         produce, report = self._client.produce, part.report
         for value, key, partition, timestamp_ms, headers in records:
-            options: dict[str, Any] = {"headers": list(headers)} if headers else {}
+            options: dict[str, Any] = {"timestamp": timestamp_ms} if timestamp_ms else {}
+            if headers:
+                options["headers"] = list(headers)
             while True:
                 try:
-                    produce(topic, value, key, partition, report, timestamp_ms, **options)
+                    produce(topic, value, key, partition, report, **options)
                 except BufferError:  # a user's smaller queue than ours: wait, keep the order
                     await asyncio.sleep(0.01)
                     continue

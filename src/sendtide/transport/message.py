@@ -9,7 +9,9 @@ from typing import Any
 from confluent_kafka import Message
 from faust.types import TP, ConsumerMessage
 
-__all__ = ["STALE", "Envelope", "event_envelope"]
+from sendtide.transport.chunk import Chunk
+
+__all__ = ["STALE", "Envelope", "chunk_envelope", "event_envelope"]
 
 #: A generation no app has; streams skip such messages without acknowledging them.
 STALE = -1
@@ -38,6 +40,24 @@ class Envelope(ConsumerMessage):
         self._acked = value
         if passed_now and self.on_passed is not None:
             self.on_passed(sys.exc_info()[0] is GeneratorExit)
+
+
+def chunk_envelope(partition: TP, chunk: Chunk, generation: int) -> Envelope:
+    """Wrap a chunk; the time is that of its first message."""
+    kind, timestamp_ms = chunk.messages[0].timestamp()
+    return Envelope(
+        partition.topic,
+        partition.partition,
+        chunk.first_offset,
+        timestamp_ms / 1000.0,
+        kind,
+        [],
+        None,
+        chunk,
+        None,
+        tp=partition,
+        generation_id=generation,
+    )
 
 
 def event_envelope(partition: TP, record: Message, generation: int) -> Envelope:

@@ -1,0 +1,154 @@
+"""From the poll thread to the agents: what was fetched becomes envelopes, one queue per topic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from confluent_kafka import Message
+from faust.types import TP
+
+from sendtide.transport.assignments import Assignment, Assignments
+from sendtide.transport.backpressure import InFlight
+from sendtide.transport.chunk import Chunk
+from sendtide.transport.message import Envelope, chunk_envelope, event_envelope
+from sendtide.transport.poller import OVERHEAD_BYTES, Run
+
+__all__ = ["Feeds", "Host"]
+
+#: Messages delivered before the event loop gets a turn.
+_TURN = 100
+
+
+class Host(Protocol):
+    """What `Feeds` needs of the consumer around it."""
+
+    @property
+    def generation(self) -> int:
+        """The app's; streams skip messages of any other."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """True once the app stops."""
+        ...
+
+    def abandoned(self, chunk: Chunk) -> None:
+        """Take note of an agent that was closed while it worked on a chunk."""
+        ...
+
+
+class Feeds:
+    """Queues of envelopes by topic. They need no bound: `InFlight` bounds what comes in."""
+
+    def __init__(self, host: Host, assignments: Assignments, in_flight: InFlight) -> None:
+        self._host = host
+        self._assignments = assignments
+        self._in_flight = in_flight
+        self._queues: dict[str, asyncio.Queue[Envelope]] = {}
+        self._changed = asyncio.Event()
+
+    def receive(self, runs: list[Run]) -> None:
+        """Take fetched messages; called in the event loop, once per fetch."""
+        for partition, messages, size in runs:
+            assignment = self._assignments.get(partition)
+            if assignment is None:
+                continue  # taken away between the fetch and now
+            fresh = assignment.fresh(messages)
+            if len(fresh) < len(messages):
+                size -= self._drop_repeated(assignment, messages, len(fresh))
+            if fresh:
+                self._enqueue(assignment, fresh, size)
+
+    async def run(self, deliver: Callable[[Envelope], Awaitable[None]]) -> None:
+        """Deliver for ever, one task per topic: a slow agent holds up its own topic only."""
+        feeding: dict[str, asyncio.Future[Any]] = {}
+        changed: asyncio.Future[Any] | None = None
+        try:
+            while True:
+                for topic, queue in self._queues.items():
+                    if topic not in feeding:
+                        feeding[topic] = asyncio.ensure_future(_feed(queue, deliver))
+                self._changed.clear()
+                changed = asyncio.ensure_future(self._changed.wait())
+                waiting: set[asyncio.Future[Any]] = {changed, *feeding.values()}
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in (*feeding.values(), *([changed] if changed else [])):
+                task.cancel()
+
+    def _drop_repeated(self, assignment: Assignment, messages: list[Message], kept: int) -> int:
+        """Uncount what was handed over before; return its size."""
+        repeated = messages[: len(messages) - kept]
+        size = sum(map(len, repeated)) + OVERHEAD_BYTES * len(repeated)
+        pieces = len(repeated)
+        if self._in_flight.by_chunk(assignment.partition[0]):
+            pieces = 0 if kept else 1
+        self._in_flight.remove(assignment.partition, pieces, size)
+        return size
+
+    def _enqueue(self, assignment: Assignment, messages: list[Message], size: int) -> None:
+        topic = assignment.partition[0]
+        queue = self._queues.get(topic)
+        if queue is None:
+            queue = self._queues[topic] = asyncio.Queue()
+            self._changed.set()
+        if self._in_flight.by_chunk(topic):
+            queue.put_nowait(self._chunk(assignment, messages, size))
+        else:
+            for message in messages:
+                queue.put_nowait(self._event(assignment, message))
+
+    def _chunk(self, assignment: Assignment, messages: list[Message], size: int) -> Envelope:
+        partition = assignment.partition
+
+        def finished(first: int) -> None:
+            if assignment.finish(first):
+                self._in_flight.remove(partition, 1, size)
+
+        chunk = Chunk(*partition, messages, size, assignment.generation, finished)
+        envelope = chunk_envelope(TP(*partition), chunk, self._host.generation)
+
+        def passed(closed: bool) -> None:
+            if closed:
+                assignment.abandon(chunk.first_offset)
+                self._host.abandoned(chunk)
+            else:
+                chunk.passed()
+                assignment.changed.set()
+
+        envelope.on_passed = passed
+        assignment.begin(chunk.first_offset, chunk.next_offset, size, envelope)
+        return envelope
+
+    def _event(self, assignment: Assignment, message: Message) -> Envelope:
+        partition = assignment.partition
+        envelope = event_envelope(TP(*partition), message, self._host.generation)
+        offset, size = envelope.offset, len(message) + OVERHEAD_BYTES
+
+        def passed(closed: bool) -> None:
+            # Faust acknowledges an event whose agent raised, and ordinary topics keep its rule;
+            # one that was cut short because the app stops has not been processed.
+            if closed and self._host.stopping:
+                assignment.abandon(offset)
+                return
+            if assignment.finish(offset):
+                self._in_flight.remove(partition, 1, size)
+
+        envelope.on_passed = passed
+        assignment.begin(offset, offset + 1, size, envelope)
+        return envelope
+
+
+async def _feed(
+    queue: asyncio.Queue[Envelope], deliver: Callable[[Envelope], Awaitable[None]]
+) -> None:
+    turn = 0
+    while True:
+        await deliver(await queue.get())
+        turn += 1
+        if turn % _TURN == 0:
+            await asyncio.sleep(0)

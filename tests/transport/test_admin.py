@@ -1,0 +1,46 @@
+"""Creating and verifying topics."""
+
+from __future__ import annotations
+
+import pytest
+
+from sendtide.transport import (
+    TopicMismatchError,
+    TopicSpec,
+    create_topics,
+    partition_counts,
+    verify_topics,
+)
+from sendtide.transport.admin import describe_topic
+
+
+def test_creating_twice_creates_once(broker):
+    """An existing topic is left as it is and not reported as created."""
+    name = broker.topic(3)
+    spec = TopicSpec(name, 3)
+    assert create_topics(broker.config, [spec]) == []
+    fresh = TopicSpec(f"{name}-fresh", 2)
+    assert create_topics(broker.config, [spec, fresh]) == [fresh.name]
+    assert partition_counts(broker.config, [name, fresh.name, "no-such-topic-here"]) == {
+        name: 3,
+        fresh.name: 2,
+    }
+
+
+def test_a_mismatch_names_every_topic_that_is_wrong(broker):
+    """Missing and wrongly partitioned topics stop the application with one message."""
+    right, wrong = broker.topic(2), broker.topic(3)
+    verify_topics(broker.config, [TopicSpec(right, 2), TopicSpec(wrong, 3)])
+    with pytest.raises(TopicMismatchError) as error:
+        verify_topics(
+            broker.config, [TopicSpec(right, 2), TopicSpec(wrong, 8), TopicSpec("absent-topic", 1)]
+        )
+    assert right not in str(error.value)
+    assert f"{wrong}: 3, must be 8" in str(error.value)
+    assert "absent-topic: missing" in str(error.value)
+
+
+def test_options_of_a_topic_are_what_it_was_created_with(broker):
+    """A compacted topic says so."""
+    name = broker.topic(1, **{"cleanup.policy": "compact"})
+    assert describe_topic(broker.config, name)["cleanup.policy"] == "compact"

@@ -1,0 +1,65 @@
+"""When a chunk counts as processed."""
+
+from __future__ import annotations
+
+import pytest
+
+from sendtide.transport.chunk import Chunk
+
+
+class Stored:
+    """Stands for a message where only its offset is asked."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def offset(self) -> int:
+        return self._offset
+
+
+@pytest.fixture
+def finished():
+    return []
+
+
+@pytest.fixture
+def chunk(finished):
+    messages = [Stored(5), Stored(6), Stored(9)]
+    return Chunk("t", 3, messages, 30, 1, finished.append)  # type: ignore[arg-type]
+
+
+def test_a_chunk_knows_its_range(chunk):
+    """The end is one past the last message, whatever gaps lie inside."""
+    assert (chunk.first_offset, chunk.next_offset, len(chunk)) == (5, 10, 3)
+
+
+def test_passing_finishes_a_chunk_that_is_not_held(chunk, finished):
+    """Asking for the next chunk is the acknowledgement."""
+    chunk.passed()
+    assert finished == [5]
+
+
+@pytest.mark.parametrize("ack_first", [True, False])
+def test_a_held_chunk_needs_both_the_pass_and_every_ack(chunk, finished, ack_first):
+    """Two holders, two acks, in any order with the pass; finished once."""
+    chunk.hold()
+    chunk.hold()
+    if not ack_first:
+        chunk.passed()
+    chunk.ack()
+    assert finished == []
+    chunk.ack()
+    if ack_first:
+        assert finished == []
+        chunk.passed()
+    assert finished == [5]
+
+
+def test_an_ack_without_a_hold_is_an_error(chunk, finished):
+    """A double acknowledgement is a mistake worth hearing of."""
+    with pytest.raises(RuntimeError, match="is not held"):
+        chunk.ack()
+    chunk.passed()
+    with pytest.raises(RuntimeError, match="already acknowledged"):
+        chunk.hold()
+    assert finished == [5]
