@@ -42,8 +42,17 @@ class FreshnessRow:
 
 @njit(cache=True)
 def _pair_rows(
-    client: Any, source: Any, time_ms: Any, lag: Any, buckets: Any, keys: Any, values: Any,
-    pairs: Any, lags: Any, changed: Any, count: Any,
+    client: Any,
+    source: Any,
+    time_ms: Any,
+    lag: Any,
+    buckets: Any,
+    keys: Any,
+    values: Any,
+    pairs: Any,
+    lags: Any,
+    changed: Any,
+    count: Any,
 ) -> None:
     for i in range(len(client)):
         key = mix(client[i] ^ mix(source[i]))
@@ -63,8 +72,17 @@ def _pair_rows(
 
 @njit(cache=True)
 def _client_rows(
-    client: Any, topic: int, buckets: Any, kinds: Any, keys: Any, values: Any, clients: Any,
-    cells: Any, kind_cells: Any, changed: Any, count: Any,
+    client: Any,
+    topic: int,
+    buckets: Any,
+    kinds: Any,
+    keys: Any,
+    values: Any,
+    clients: Any,
+    cells: Any,
+    kind_cells: Any,
+    changed: Any,
+    count: Any,
 ) -> None:
     for i in range(len(client)):
         row = client_row(client[i], keys, values, clients, count)
@@ -96,15 +114,30 @@ class Counters:
         self._make_room(batch)
         kinds = getattr(batch, "kind", np.zeros(0, np.uint8))
         _client_rows(
-            batch.client, topic, buckets, kinds, *self._index, self._clients, self._cells,
-            self._kinds, self._changed, self._count,
+            batch.client,
+            topic,
+            buckets,
+            kinds,
+            *self._index,
+            self._clients,
+            self._cells,
+            self._kinds,
+            self._changed,
+            self._count,
         )
         self._add_revenue(batch, buckets)
         lag = lag_buckets(batch.timestamp_ms - batch.event_time_ms)
         named = batch.source != 0
         _pair_rows(
-            batch.client[named], batch.source[named], batch.event_time_ms[named], lag[named],
-            buckets[named], *self._pair_index, self._pairs, self._lags, self._pair_changed,
+            batch.client[named],
+            batch.source[named],
+            batch.event_time_ms[named],
+            lag[named],
+            buckets[named],
+            *self._pair_index,
+            self._pairs,
+            self._lags,
+            self._pair_changed,
             self._pair_count,
         )
 
@@ -156,7 +189,12 @@ class Counters:
         ranks = [max(1.0, q * below[-1]) for q in (0.50, 0.95, 0.99)]
         p50, p95, p99 = (float(edges[int(np.searchsorted(below, rank))]) for rank in ranks)
         return FreshnessRow(
-            int(pair["client"]), int(pair["source"]), int(pair["newest_ms"]), p50, p95, p99,
+            int(pair["client"]),
+            int(pair["source"]),
+            int(pair["newest_ms"]),
+            p50,
+            p95,
+            p99,
             int(pair["late"]),
         )
 

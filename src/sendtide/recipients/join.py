@@ -94,9 +94,7 @@ def add_pending(
 
 
 @njit(cache=True)
-def match(
-    send: Any, person: Any, time_ms: Any, kind: Any, machine: Any, horizon_ms: Any
-) -> Any:
+def match(send: Any, person: Any, time_ms: Any, kind: Any, machine: Any, horizon_ms: Any) -> Any:
     """Let an engagement become a fact of its send; True if it changed anything."""
     if time_ms < send.sent_ms or time_ms >= send.sent_ms + horizon_ms:
         return False
@@ -116,8 +114,17 @@ def match(
 
 @njit(cache=True)
 def add_orphan(
-    message: Any, client: Any, high: Any, low: Any, time_ms: Any, kind: Any, machine: Any,
-    orphans: Any, free: Any, keys: Any, values: Any,
+    message: Any,
+    client: Any,
+    high: Any,
+    low: Any,
+    time_ms: Any,
+    kind: Any,
+    machine: Any,
+    orphans: Any,
+    free: Any,
+    keys: Any,
+    values: Any,
 ) -> None:
     """Keep an engagement until its send comes."""
     row = free[0]
@@ -151,8 +158,16 @@ def _unlink_pending(row: Any, pending: Any, free: Any, people: Any) -> None:
 
 @njit(cache=True)
 def erase(
-    row: Any, people: Any, exposures: Any, opens: Any, ring_sends: Any, ring_opens: Any,
-    pending: Any, free: Any, keys: Any, values: Any,
+    row: Any,
+    people: Any,
+    exposures: Any,
+    opens: Any,
+    ring_sends: Any,
+    ring_opens: Any,
+    pending: Any,
+    free: Any,
+    keys: Any,
+    values: Any,
 ) -> None:
     """Forget all of a recipient but that it was erased. Its sends in due buckets go when due."""
     person = people[row]
@@ -176,8 +191,9 @@ def erase(
 
 
 @njit(cache=True)
-def _merge(send: Any, row: Any, people: Any, exposures: Any, opens: Any, ring_sends: Any,
-           ring_opens: Any) -> None:
+def _merge(
+    send: Any, row: Any, people: Any, exposures: Any, opens: Any, ring_sends: Any, ring_opens: Any
+) -> None:
     """Add a retired send to its recipient's base columns; commutative, step by step."""
     person = people[row]
     opened = send.open_ms != NEVER
@@ -205,8 +221,19 @@ def _merge(send: Any, row: Any, people: Any, exposures: Any, opens: Any, ring_se
 
 @njit(cache=True)
 def retire(
-    due_ms: Any, first: int, last: int, heads: Any, pending: Any, free: Any, people: Any,
-    exposures: Any, opens: Any, ring_sends: Any, ring_opens: Any, keys: Any, values: Any,
+    due_ms: Any,
+    first: int,
+    last: int,
+    heads: Any,
+    pending: Any,
+    free: Any,
+    people: Any,
+    exposures: Any,
+    opens: Any,
+    ring_sends: Any,
+    ring_opens: Any,
+    keys: Any,
+    values: Any,
     collect: Any,
 ) -> Any:
     """Unhook every send with `sent_ms <= due_ms` from buckets first..last; return how many.
@@ -239,8 +266,14 @@ def retire(
 
 @njit(cache=True)
 def settle(
-    rows: Any, pending: Any, free: Any, people: Any, exposures: Any, opens: Any,
-    ring_sends: Any, ring_opens: Any,
+    rows: Any,
+    pending: Any,
+    free: Any,
+    people: Any,
+    exposures: Any,
+    opens: Any,
+    ring_sends: Any,
+    ring_opens: Any,
 ) -> None:
     """Merge retired sends into their recipients and free their rows."""
     for i in range(len(rows)):

@@ -110,16 +110,41 @@ class RecipientPartition:
         hours, _ = self._zones.local_hours(batch.event_time_ms, batch.zone)
         buckets, placed = np.zeros(n, np.uint8), np.full(n, NONE, np.int32)
         columns = (
-            batch.identity, batch.client, batch.recipient, batch.event_time_ms, batch.offset,
-            batch.zone, batch.segment, batch.content, batch.erase,
+            batch.identity,
+            batch.client,
+            batch.recipient,
+            batch.event_time_ms,
+            batch.offset,
+            batch.zone,
+            batch.segment,
+            batch.content,
+            batch.erase,
         )
         for start, end, seen in self._parts(SENDS, n):
             admitted = send_rows(
-                columns, hours, start, end, self.newest[SENDS], self.settings.sends_lateness_ms,
-                self.settings.horizon_ms, self._due_width, seen, self._index, self.people,
-                self._people_count, self._base(), self.pending, self.content,
-                self._pending_free, self._by_identity, self._heads, self.orphans,
-                self._orphan_free, self._by_message, buckets, placed,
+                columns,
+                hours,
+                start,
+                end,
+                self.newest[SENDS],
+                self.settings.sends_lateness_ms,
+                self.settings.horizon_ms,
+                self._due_width,
+                seen,
+                self._index,
+                self.people,
+                self._people_count,
+                self._base(),
+                self.pending,
+                self.content,
+                self._pending_free,
+                self._by_identity,
+                self._heads,
+                self.orphans,
+                self._orphan_free,
+                self._by_message,
+                buckets,
+                placed,
             )
             self.seen[SENDS].note(admitted)
         self.counters.add(SENDS, batch, buckets)
@@ -143,16 +168,34 @@ class RecipientPartition:
         self._by_message = fitting(self._by_message, int(self._orphan_free[1]) + n)
         buckets = np.zeros(n, np.uint8)
         columns = (
-            batch.identity, batch.client, batch.recipient, batch.event_time_ms, batch.message,
-            batch.kind, batch.machine,
+            batch.identity,
+            batch.client,
+            batch.recipient,
+            batch.event_time_ms,
+            batch.message,
+            batch.kind,
+            batch.machine,
         )
         for start, end, seen in self._parts(ENGAGEMENTS, n):
             admitted = engagement_rows(
-                columns, start, end, self.newest[ENGAGEMENTS],
-                self.settings.engagements_lateness_ms, self.settings.horizon_ms, seen,
-                self.seen[SENDS].tables(), self._index, self.people, self._people_count,
-                self.pending, self._by_identity, self.orphans, self._orphan_free,
-                self._by_message, buckets, self.watermark(SENDS),
+                columns,
+                start,
+                end,
+                self.newest[ENGAGEMENTS],
+                self.settings.engagements_lateness_ms,
+                self.settings.horizon_ms,
+                seen,
+                self.seen[SENDS].tables(),
+                self._index,
+                self.people,
+                self._people_count,
+                self.pending,
+                self._by_identity,
+                self.orphans,
+                self._orphan_free,
+                self._by_message,
+                buckets,
+                self.watermark(SENDS),
             )
             self.seen[ENGAGEMENTS].note(admitted)
         self.counters.add(ENGAGEMENTS, batch, buckets)
@@ -167,8 +210,17 @@ class RecipientPartition:
         columns = (batch.identity, batch.client, batch.recipient, batch.event_time_ms)
         for start, end, seen in self._parts(REQUESTS, n):
             admitted = request_rows(
-                columns, start, end, self.newest[REQUESTS], self.settings.requests_lateness_ms,
-                seen, self._index, self.people, self._people_count, buckets, rows,
+                columns,
+                start,
+                end,
+                self.newest[REQUESTS],
+                self.settings.requests_lateness_ms,
+                seen,
+                self._index,
+                self.people,
+                self._people_count,
+                buckets,
+                rows,
             )
             self.seen[REQUESTS].note(admitted)
         self.counters.add(REQUESTS, batch, buckets)
@@ -239,9 +291,7 @@ class RecipientPartition:
             history=self.history_as_of(rows, people["newest_ms"] + 1),
         )
 
-    def history_as_of(
-        self, rows: NDArray[np.int32], times_ms: NDArray[np.int64]
-    ) -> Columns:
+    def history_as_of(self, rows: NDArray[np.int32], times_ms: NDArray[np.int64]) -> Columns:
         """HISTORY_COLUMNS of recipients at given times."""
         table = histories(
             rows, times_ms, self.people, self.ring_sends, self.ring_opens, self.pending
@@ -294,8 +344,16 @@ class RecipientPartition:
             return None
         collect = np.empty(int(self._pending_free[1]), np.int32)
         count = retire(
-            due_ms, self._first_bucket, last, self._heads, self.pending, self._pending_free,
-            self.people, *self._base(), *self._by_identity, collect,
+            due_ms,
+            self._first_bucket,
+            last,
+            self._heads,
+            self.pending,
+            self._pending_free,
+            self.people,
+            *self._base(),
+            *self._by_identity,
+            collect,
         )
         self._first_bucket = last
         rows = collect[:count]

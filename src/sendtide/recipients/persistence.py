@@ -52,7 +52,10 @@ def snapshot(state: RecipientPartition) -> tuple[dict[str, Any], Columns]:
 
 
 def restore(
-    number: int, settings: JoinSettings, meta: Mapping[str, Any], columns: Columns  # noqa: ARG001
+    number: int,
+    settings: JoinSettings,
+    meta: Mapping[str, Any],
+    columns: Columns,  # noqa: ARG001
 ) -> RecipientPartition:
     """State out of `snapshot`; goes on exactly as the one that was written down."""
     state = RecipientPartition(number, settings)
@@ -68,7 +71,9 @@ def restore(
     _restore_pending(state, _structured(columns, "pending", PENDING), columns["pending.content"])
     _restore_orphans(state, _structured(columns, "orphans", ORPHAN))
     state.seen = [
-        SeenSet.restored(settings.dedupe_window, columns[f"seen.{t}.young"], columns[f"seen.{t}.old"])
+        SeenSet.restored(
+            settings.dedupe_window, columns[f"seen.{t}.young"], columns[f"seen.{t}.old"]
+        )
         for t in range(3)
     ]
     state.newest[:, 0] = columns["newest"]
@@ -101,8 +106,9 @@ def _restore_pending(
     state._pending_free[:] = NONE, n
     if n:
         state._first_bucket = int(rows["sent_ms"].min()) // state._due_width
-    _link_pending(n, state.pending, state.people, state._heads, state._due_width,
-                  *state._by_identity)
+    _link_pending(
+        n, state.pending, state.people, state._heads, state._due_width, *state._by_identity
+    )
 
 
 @njit(cache=True)

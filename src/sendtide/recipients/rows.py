@@ -28,10 +28,29 @@ __all__ = ["engagement_rows", "request_rows", "send_rows"]
 
 @njit(cache=True)
 def send_rows(
-    batch: Any, hours: Any, start: int, end: int, newest: Any, lateness_ms: int, horizon_ms: int,
-    due_width: int, seen: Any, index: Any, people: Any, people_count: Any, base: Any,
-    pending: Any, content: Any, pending_free: Any, by_identity: Any, heads: Any,
-    orphans: Any, orphan_free: Any, by_message: Any, buckets: Any, placed: Any,
+    batch: Any,
+    hours: Any,
+    start: int,
+    end: int,
+    newest: Any,
+    lateness_ms: int,
+    horizon_ms: int,
+    due_width: int,
+    seen: Any,
+    index: Any,
+    people: Any,
+    people_count: Any,
+    base: Any,
+    pending: Any,
+    content: Any,
+    pending_free: Any,
+    by_identity: Any,
+    heads: Any,
+    orphans: Any,
+    orphan_free: Any,
+    by_message: Any,
+    buckets: Any,
+    placed: Any,
 ) -> Any:
     """Rows start..end of `email.sends`; returns how many identities were admitted.
 
@@ -69,9 +88,7 @@ def send_rows(
             person.profile_ms, person.profile_offset = time_ms[i], offset[i]
             person.zone, person.segment = zone[i], segment[i]
         person.newest_ms = max(person.newest_ms, time_ms[i])
-        send = add_pending(
-            identity[i], row, time_ms[i], offset[i], pending, pending_free, people
-        )
+        send = add_pending(identity[i], row, time_ms[i], offset[i], pending, pending_free, people)
         placed[i] = send
         pending[send].hour, pending[send].segment = hours[i], segment[i]
         for j in range(content.shape[1]):
@@ -86,7 +103,13 @@ def send_rows(
 
 @njit(cache=True)
 def meet_orphans(
-    send: Any, row: Any, pending: Any, people: Any, orphans: Any, free: Any, by_message: Any,
+    send: Any,
+    row: Any,
+    pending: Any,
+    people: Any,
+    orphans: Any,
+    free: Any,
+    by_message: Any,
     horizon_ms: int,
 ) -> None:
     """Match the engagements that came before their send, and free their rows."""
@@ -97,9 +120,7 @@ def meet_orphans(
     while orphan != NONE:
         found = orphans[orphan]
         after = found.next
-        if match(
-            pending[send], people[row], found.time_ms, found.kind, found.machine, horizon_ms
-        ):
+        if match(pending[send], people[row], found.time_ms, found.kind, found.machine, horizon_ms):
             people[row].changed = 1
         found.next = free[0]
         found.message = np.uint64(0)
@@ -141,9 +162,23 @@ def drop_orphan(row: Any, orphans: Any, free: Any, by_message: Any) -> None:
 
 @njit(cache=True)
 def engagement_rows(
-    batch: Any, start: int, end: int, newest: Any, lateness_ms: int, horizon_ms: int,
-    seen: Any, sends_seen: Any, index: Any, people: Any, people_count: Any, pending: Any,
-    by_identity: Any, orphans: Any, orphan_free: Any, by_message: Any, buckets: Any,
+    batch: Any,
+    start: int,
+    end: int,
+    newest: Any,
+    lateness_ms: int,
+    horizon_ms: int,
+    seen: Any,
+    sends_seen: Any,
+    index: Any,
+    people: Any,
+    people_count: Any,
+    pending: Any,
+    by_identity: Any,
+    orphans: Any,
+    orphan_free: Any,
+    by_message: Any,
+    buckets: Any,
     sends_floor_ms: int,
 ) -> Any:
     """Rows start..end of `email.engagements`; returns how many identities were admitted.
@@ -173,25 +208,40 @@ def engagement_rows(
         send = find(*by_identity, message[i])
         if send != EMPTY:
             owner = pending[send].recipient
-            if match(
-                pending[send], people[owner], time_ms[i], kind[i], machine[i], horizon_ms
-            ):
+            if match(pending[send], people[owner], time_ms[i], kind[i], machine[i], horizon_ms):
                 people[owner].changed = 1
         elif time_ms[i] >= sends_floor_ms and (
             find(sends_seen[0], sends_seen[1], message[i]) == EMPTY
             and find(sends_seen[2], sends_seen[3], message[i]) == EMPTY
         ):
             add_orphan(
-                message[i], client[i], ids[i, 0], ids[i, 1], time_ms[i], kind[i], machine[i],
-                orphans, orphan_free, *by_message,
+                message[i],
+                client[i],
+                ids[i, 0],
+                ids[i, 1],
+                time_ms[i],
+                kind[i],
+                machine[i],
+                orphans,
+                orphan_free,
+                *by_message,
             )
     return admitted
 
 
 @njit(cache=True)
 def request_rows(
-    batch: Any, start: int, end: int, newest: Any, lateness_ms: int, seen: Any, index: Any,
-    people: Any, people_count: Any, buckets: Any, rows: Any,
+    batch: Any,
+    start: int,
+    end: int,
+    newest: Any,
+    lateness_ms: int,
+    seen: Any,
+    index: Any,
+    people: Any,
+    people_count: Any,
+    buckets: Any,
+    rows: Any,
 ) -> Any:
     """Rows start..end of `email.requests`: buckets, and each one's recipient row or NONE."""
     identity, client, ids, time_ms = batch

@@ -159,5 +159,3 @@ def _slots(scores: F32, start_hour: int, batch: RequestBatch, i: int) -> list[Sl
         if at >= end:
             break
     return slots
-
-

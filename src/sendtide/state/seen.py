@@ -22,9 +22,7 @@ U64 = NDArray[np.uint64]
 
 
 @njit(cache=True)
-def admit(
-    identity: Any, young_keys: Any, young_values: Any, old_keys: Any, old_values: Any
-) -> Any:
+def admit(identity: Any, young_keys: Any, young_values: Any, old_keys: Any, old_values: Any) -> Any:
     """True and remembered if the identity is new, False if it was seen."""
     if find(young_keys, young_values, identity) != EMPTY:
         return False

@@ -130,7 +130,9 @@ class SnapshotStore:
         data = self._fs.cat_file(self._path(partition, sequence, "columns"))
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         if len(data) != manifest.size or digest != manifest.digest:
-            msg = f"columns of {len(data)} bytes are not the {manifest.size} the manifest vouches for"
+            msg = (
+                f"columns of {len(data)} bytes are not the {manifest.size} the manifest vouches for"
+            )
             raise CorruptData(msg)
         return (manifest, *unpack(data))
 

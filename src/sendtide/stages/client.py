@@ -1,0 +1,170 @@
+"""Stage B: example blocks -> learned models, metrics, alerts, summaries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sendtide.clients import ClientOutcome, ClientPartition, ClientSettings, LearnedRows
+from sendtide.events.errors import CorruptData
+from sendtide.events.examples import ExampleBlock
+from sendtide.events.messages import DeadLetterHeaders
+from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
+from sendtide.pipeline import OpenPropensityModel, Pipeline, SendTimeModel
+from sendtide.sinks import ModelSummary, PartitionCounts
+from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
+from sendtide.stages.piece import Piece
+from sendtide.stages.stage import Columns, Held, Outputs, Stage
+from sendtide.transport import Record
+
+__all__ = ["PROGRESSIVE", "ClientStage", "client_settings"]
+
+PROGRESSIVE = np.dtype(
+    [("origin", "<i4"), ("send_offset", "<i8"), ("prediction", "<f8"), ("label", "u1")]
+)
+"""A row of the progressive log: what was predicted before the label was learned."""
+_RATE_SPAN_S = 10.0
+
+
+def client_settings(pipeline: Pipeline) -> ClientSettings:
+    """Settings of a partition of clients out of the pipeline file."""
+    hours = next((m for m in pipeline.models if isinstance(m, SendTimeModel)), None)
+    opens = next((m for m in pipeline.models if isinstance(m, OpenPropensityModel)), None)
+    hours = hours or SendTimeModel(name="send-time", kind="send_time")
+    opens = opens or OpenPropensityModel(name="open-propensity", kind="open_propensity")
+    drift = pipeline.drift
+    return ClientSettings(
+        learning_rate=opens.learning_rate,
+        l2=opens.l2,
+        prior_strength=hours.prior_strength,
+        window_ms=pipeline.windows.size_ms,
+        window_lateness_ms=pipeline.windows.allowed_lateness_ms,
+        reference_rows=drift.reference_rows,
+        psi_floor=drift.psi_floor,
+        psi_critical=drift.psi_critical,
+        alpha=drift.alpha,
+        dwell_windows=drift.dwell_windows,
+        minimum_count=drift.minimum_count,
+        adwin_delta=drift.adwin_delta,
+        send_time_model=hours.name,
+        open_propensity_model=opens.name,
+    )
+
+
+class ClientStage(Stage[ClientPartition]):
+    """One worker's partitions of `ml.examples`."""
+
+    def __init__(self, pipeline: Pipeline, progressive_log: str | None, **wiring: Any) -> None:
+        name = pipeline.topics.full_name
+        super().__init__("clients", [name(EXAMPLES)], **wiring)
+        self._name = name
+        self._settings = client_settings(pipeline)
+        self._models_every_s = pipeline.publish.models_ms / 1000
+        self._models_sent = 0.0
+        self._log = Path(progressive_log) if progressive_log else None
+        self._seen: dict[tuple[str, str], tuple[float, int, float]] = {}
+
+    def new_state(self, number: int) -> ClientPartition:
+        """Nothing known of any client."""
+        return ClientPartition(number, self._settings)
+
+    def restored(self, number: int, meta: Mapping[str, Any], columns: Columns) -> ClientPartition:
+        """State out of a snapshot."""
+        return ClientPartition.restore(number, self._settings, meta["state"], columns)
+
+    def written_down(self, held: Held[ClientPartition]) -> tuple[dict[str, Any], Columns]:
+        """State for a snapshot."""
+        meta, columns = held.state.snapshot()
+        return {"state": meta}, columns
+
+    def apply(self, held: Held[ClientPartition], piece: Piece, emit: bool) -> Outputs:
+        """Learn and count block by block; a record that is no block goes to the dead letters."""
+        out: Outputs = {}
+        for message in piece.messages:
+            try:
+                block = ExampleBlock.from_bytes(message.value() or b"")
+            except CorruptData as error:
+                held.count(piece.topic, "dead_letter", 1)
+                out.setdefault(self._name(DEAD_LETTERS), []).append(_refused(message, str(error)))
+                continue
+            outcome = held.state.apply(block)
+            held.count(piece.topic, "applied", outcome.accepted)
+            held.count(piece.topic, "duplicate", outcome.repeated)
+            closed = {(m.client_id, m.window_start_ms) for m in outcome.metrics}
+            held.count(piece.topic, "windows", len(closed))
+            if emit:
+                self._collect(outcome, out)
+        return out if emit else {}
+
+    def _collect(self, outcome: ClientOutcome, out: Outputs) -> None:
+        for message in outcome.metrics:
+            record = metric_record(message)
+            out.setdefault(self._name(METRICS), []).append(Record(record.value, record.key))
+        for alert in outcome.alerts:
+            record = alert_record(alert)
+            out.setdefault(self._name(ALERTS), []).append(Record(record.value, record.key))
+        if self._log is not None and len(outcome.learned.label):
+            _append(self._log, outcome.learned)
+
+    async def publish(self, held: Held[ClientPartition]) -> None:
+        """Write summaries and counts to the sink, and changed models to their topic."""
+        owner = self.owner(held)
+        summaries = [self._summary(asdict(row)) for row in held.state.summaries()]
+        if summaries:
+            await self.write(self._sink.write_models, owner, summaries)
+        if held.counts_changed():
+            counts = [
+                PartitionCounts(client_id=None, topic=t, partition=held.number, counts=dict(table))
+                for t, table in held.counts.items()
+            ]
+            await self.write(self._sink.write_counts, owner, counts)
+            held.counts_published()
+        if time.monotonic() - self._models_sent >= self._models_every_s:
+            self._models_sent = time.monotonic()
+            for other in tuple(self.held.values()):
+                await self.publish_models(other)
+
+    async def publish_models(self, held: Held[ClientPartition]) -> None:
+        """Send the states of models that learned since the last time."""
+        records = [Record(state.to_bytes(), state.key()) for state in held.state.take_models()]
+        if records:
+            delivery = await self._send(self._name(MODELS), records)
+            await delivery.delivered()
+
+    def _summary(self, fields: dict[str, Any]) -> ModelSummary:
+        """A summary with the speed seen by this worker, smoothed over the last seconds."""
+        key = (fields["client_id"], fields["model"])
+        now, events = time.monotonic(), int(fields["events"])
+        since, before, rate = self._seen.get(key, (now, events, 0.0))
+        if now - since >= 1.0:
+            share = min(1.0, (now - since) / _RATE_SPAN_S)
+            rate += share * ((events - before) / (now - since) - rate)
+            since, before = now, events
+        self._seen[key] = (since, before, rate)
+        return ModelSummary(**fields, events_per_s=rate)
+
+
+def _append(path: Path, learned: LearnedRows) -> None:
+    rows = np.zeros(len(learned.label), PROGRESSIVE)
+    for name in PROGRESSIVE.names or ():
+        rows[name] = getattr(learned, name)
+    with path.open("ab") as file:
+        file.write(rows.tobytes())
+
+
+def _refused(message: Any, detail: str) -> Record:
+    headers = DeadLetterHeaders(
+        reason="bad_encoding",
+        detail=detail[:200],
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp_ms=message.timestamp()[1],
+    )
+    record = dead_letter_record(message.key(), message.value(), headers)
+    return Record(record.value, record.key, headers=record.headers)

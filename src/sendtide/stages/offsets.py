@@ -1,0 +1,56 @@
+"""Looks up what a group has committed and where the log begins and ends, outside the group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from sendtide.events.errors import Unavailable
+
+__all__ = ["OffsetLookup"]
+
+_TIMEOUT_S: Final = 15.0
+
+
+class OffsetLookup:
+    """A client that never joins the group it asks about. Blocks; call it in a thread."""
+
+    def __init__(self, settings: Mapping[str, str], group: str) -> None:
+        self._consumer = Consumer({**settings, "group.id": group, "enable.auto.commit": False})
+
+    def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[str, int]:
+        """Committed offset by topic, of those that have one.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        asked = [TopicPartition(topic, number) for topic, number in partitions]
+        try:
+            answers = self._consumer.committed(asked, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            msg = f"the group's offsets cannot be read: {error.args[0].str()}"
+            raise Unavailable(msg) from error
+        return {a.topic: a.offset for a in answers if a.error is None and a.offset >= 0}
+
+    def log(self, partitions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
+        """First and end offset by topic.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        ranges = {}
+        for topic, number in partitions:
+            try:
+                ranges[topic] = self._consumer.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=_TIMEOUT_S
+                )
+            except KafkaException as error:
+                msg = f"the range of {topic}/{number} cannot be read: {error.args[0].str()}"
+                raise Unavailable(msg) from error
+        return ranges
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()

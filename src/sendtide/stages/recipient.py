@@ -1,0 +1,285 @@
+"""Stage A: sends, engagements and requests of recipients -> examples, predictions, records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
+from sendtide.events.errors import Unavailable
+from sendtide.events.examples import ExampleKind
+from sendtide.events.messages import DeadLetterHeaders, PredictionMessage
+from sendtide.events.topics import DEAD_LETTERS, ENGAGEMENTS, EXAMPLES, PREDICTIONS, REQUESTS, SENDS
+from sendtide.gate import EngagementGate, Gate, Refused, RequestGate, SendGate
+from sendtide.models import ModelDirectory
+from sendtide.pipeline import Pipeline
+from sendtide.recipients import (
+    JoinSettings,
+    Outcome,
+    RecipientPartition,
+    answers,
+    blocks,
+    records,
+    restore,
+    snapshot,
+)
+from sendtide.sinks import PartitionCounts, RecipientRows, SourceFreshness
+from sendtide.sinks.topics import dead_letter_record, prediction_record
+from sendtide.stages.piece import Piece
+from sendtide.stages.stage import Columns, Held, Outputs, Stage
+from sendtide.transport import Record
+
+__all__ = ["RecipientStage"]
+
+Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
+_LIVE_MS = 60_000
+"""Older events are history being replayed; their age says nothing about this worker's speed."""
+_SLOTS_PER_WRITE = 20_000
+"""Recipients scored and written in one go; bounds a write at about 5 MB."""
+
+
+class RecipientStage(Stage[RecipientPartition]):
+    """One worker's partitions of the three input topics."""
+
+    def __init__(self, pipeline: Pipeline, directory: ModelDirectory, **wiring: Any) -> None:
+        name = pipeline.topics.full_name
+        super().__init__("recipients", [name(SENDS), name(ENGAGEMENTS), name(REQUESTS)], **wiring)
+        self._pipeline = pipeline
+        self._directory = directory
+        self._name = name
+        self._ages_s: list[NDArray[np.float64]] = []
+        self._clients, self._sources = Names(), Names()
+        self._segments, self._zones = Names(), Names()
+        self._gates = self._make_gates()
+        self._settings = JoinSettings(
+            horizon_ms=pipeline.join.horizon_ms,
+            sends_lateness_ms=pipeline.sends.allowed_lateness_ms,
+            engagements_lateness_ms=pipeline.engagements.allowed_lateness_ms,
+            requests_lateness_ms=pipeline.requests.allowed_lateness_ms,
+            dedupe_window=pipeline.join.dedupe_window,
+        )
+
+    def _make_gates(self) -> tuple[SendGate, EngagementGate, RequestGate]:
+        names: dict[str, Any] = {
+            "clients": self._clients,
+            "sources": self._sources,
+            "segments": self._segments,
+            "zones": self._zones,
+        }
+        pipeline = self._pipeline
+        return (
+            SendGate(max_future_ms=pipeline.sends.max_future_ms, **names),
+            EngagementGate(max_future_ms=pipeline.engagements.max_future_ms, **names),
+            RequestGate(max_future_ms=pipeline.requests.max_future_ms, **names),
+        )
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def new_state(self, number: int) -> RecipientPartition:
+        """Nothing known of anybody."""
+        return RecipientPartition(number, self._settings)
+
+    def restored(
+        self, number: int, meta: Mapping[str, Any], columns: Columns
+    ) -> RecipientPartition:
+        """State and spellings out of a snapshot."""
+        for names, pairs in zip(self._all_names(), meta["names"], strict=True):
+            for code, spelling in pairs:
+                names.learn(code, spelling)
+        return restore(number, self._settings, meta["state"], columns)
+
+    def written_down(self, held: Held[RecipientPartition]) -> tuple[dict[str, Any], Columns]:
+        """State and spellings for a snapshot."""
+        meta, columns = snapshot(held.state)
+        return {"state": meta, "names": [n.items() for n in self._all_names()]}, columns
+
+    def _all_names(self) -> tuple[Names, Names, Names, Names]:
+        return self._clients, self._sources, self._segments, self._zones
+
+    # -- a piece of work --------------------------------------------------------------------------
+
+    def apply(self, held: Held[RecipientPartition], piece: Piece, emit: bool) -> Outputs:
+        """Gate, join, label; what goes out are examples, answers and dead letters."""
+        which = self.topics.index(piece.topic)
+        if which == 0:
+            return self._apply_sends(held, piece, emit)
+        if which == 1:
+            return self._apply_engagements(held, piece, emit)
+        return self._apply_requests(held, piece, emit)
+
+    def _apply_sends(self, held: Held[RecipientPartition], piece: Piece, emit: bool) -> Outputs:
+        batch, refused = self._read(self._gates[0], held, piece)
+        outcome = held.state.apply_sends(batch, emit)
+        return self._outputs(held, piece, refused, outcome, emit)
+
+    def _apply_engagements(
+        self, held: Held[RecipientPartition], piece: Piece, emit: bool
+    ) -> Outputs:
+        batch, refused = self._read(self._gates[1], held, piece)
+        outcome = held.state.apply_engagements(batch, emit)
+        return self._outputs(held, piece, refused, outcome, emit)
+
+    def _apply_requests(self, held: Held[RecipientPartition], piece: Piece, emit: bool) -> Outputs:
+        batch, refused = self._read(self._gates[2], held, piece)
+        outcome = held.state.apply_requests(batch, emit)
+        out = self._outputs(held, piece, refused, outcome, emit)
+        held.count(piece.topic, "predictions", outcome.applied)
+        if emit and outcome.applied:
+            found = [prediction_record(m) for m in self._answer(held, batch, outcome)]
+            out[self._name(PREDICTIONS)] = [Record(r.value, r.key) for r in found]
+        return out
+
+    def _answer(
+        self, held: Held[RecipientPartition], batch: RequestBatch, outcome: Outcome
+    ) -> list[PredictionMessage]:
+        taken = outcome.accepted
+        columns = {f.name: getattr(batch, f.name) for f in fields(batch)}
+        ids = [i for i, t in zip(columns.pop("ids"), taken.tolist(), strict=True) if t]
+        mine = RequestBatch(ids=ids, **{name: column[taken] for name, column in columns.items()})
+        people = outcome.people[taken]
+        return answers(held.state, mine, people, self._directory, self._clients, self._sources)
+
+    def _read(
+        self, gate: Gate[Batch], held: Held[RecipientPartition], piece: Piece
+    ) -> tuple[Batch, list[Refused]]:
+        batch, refused = gate.read(
+            piece.values(), piece.keys(), piece.offsets(), piece.timestamps_ms()
+        )
+        held.count(piece.topic, "in", len(piece.messages))
+        held.count(piece.topic, "dead_letter", len(refused))
+        return batch, refused
+
+    def _outputs(
+        self,
+        held: Held[RecipientPartition],
+        piece: Piece,
+        refused: Sequence[Refused],
+        outcome: Outcome,
+        emit: bool,
+    ) -> Outputs:
+        for bucket in ("applied", "duplicate", "late", "erased"):
+            held.count(piece.topic, bucket, getattr(outcome, bucket))
+        if not emit:
+            return {}
+        out: Outputs = {}
+        if refused:
+            out[self._name(DEAD_LETTERS)] = [_dead_letter(piece, r) for r in refused]
+        examples = [
+            *self._examples(held, "exposure", outcome.exposures),
+            *self._examples(held, "label", outcome.labels),
+        ]
+        if examples:
+            out[self._name(EXAMPLES)] = examples
+        return out
+
+    def _examples(
+        self, held: Held[RecipientPartition], kind: ExampleKind, columns: Columns | None
+    ) -> list[Record]:
+        if columns is None or not len(columns["send_offset"]):
+            return []
+        partitions = self._pipeline.topics.partitions
+        made = blocks(columns, kind, held.number, self._clients, self._segments, partitions)
+        return [Record(block.to_bytes(), None, number) for number, block in made.items()]
+
+    # -- what readers see ------------------------------------------------------------------------
+
+    async def publish(self, held: Held[RecipientPartition]) -> None:
+        """Write changed recipients, then counts and freshness."""
+        state, owner = held.state, self.owner(held)
+        erased = state.take_erased()
+        if len(erased[0]):
+            try:
+                await self.write(self._sink.erase_recipients, owner, self._rows(*erased))
+            except Unavailable:
+                state.mark_erased(*erased)
+                raise
+        changed = state.take_changed()
+        for start in range(0, len(changed), _SLOTS_PER_WRITE):
+            slots = changed[start : start + _SLOTS_PER_WRITE]
+            try:
+                await self._write_recipients(held, slots)
+            except Unavailable:
+                state.mark_changed(changed[start:])
+                raise
+        if held.counts_changed():
+            await self.write(self._sink.write_counts, owner, self._counts(held))
+            await self.write(self._sink.write_freshness, owner, self._freshness(held))
+            held.counts_published()
+
+    def take_ages_s(self) -> tuple[float | None, float | None]:
+        """Median and 99th percentile of event-to-published age since the last call, in seconds."""
+        ages, self._ages_s = np.concatenate([*self._ages_s, np.zeros(0)]), []
+        if not len(ages):
+            return None, None
+        p50, p99 = np.quantile(ages, [0.5, 0.99]).tolist()
+        return float(p50), float(p99)
+
+    async def _write_recipients(self, held: Held[RecipientPartition], slots: Any) -> None:
+        offset = held.runtime.positions.applied[self.topics[1]]
+        clients, recipients, rows = records(held.state, slots, self._directory, held.epoch, offset)
+        await self.write(
+            self._sink.write_recipients, self.owner(held), self._rows(clients, recipients), rows
+        )
+        held_back_ms = time.time_ns() // 1_000_000 - rows["event_time_ms"]
+        self._ages_s.append(held_back_ms[held_back_ms < _LIVE_MS] / 1000)
+
+    def _rows(self, clients: Any, recipients: Any) -> RecipientRows:
+        codes, index = np.unique(clients, return_inverse=True)
+        return RecipientRows(
+            clients=[self._clients[code] for code in codes.tolist()],
+            client_index=index.reshape(-1),
+            recipients=recipients,
+        )
+
+    def _counts(self, held: Held[RecipientPartition]) -> list[PartitionCounts]:
+        """Absolute counts of the partition, over all clients and per client."""
+        rows = [
+            PartitionCounts(client_id=None, topic=topic, partition=held.number, counts=dict(table))
+            for topic, table in held.counts.items()
+        ]
+        for client, topic, counts in held.state.take_client_counts():
+            rows.append(
+                PartitionCounts(
+                    client_id=self._clients[client],
+                    topic=self.topics[topic],
+                    partition=held.number,
+                    counts=counts,
+                )
+            )
+        return rows
+
+    def _freshness(self, held: Held[RecipientPartition]) -> list[SourceFreshness]:
+        as_of_ms = time.time_ns() // 1_000_000
+        return [
+            SourceFreshness(
+                client_id=self._clients[row.client],
+                source=self._sources[row.source],
+                partition=held.number,
+                newest_event_ms=row.newest_event_ms,
+                as_of_ms=as_of_ms,
+                lag_p50_s=row.lag_p50_s,
+                lag_p95_s=row.lag_p95_s,
+                lag_p99_s=row.lag_p99_s,
+                late=row.late,
+            )
+            for row in held.state.take_freshness()
+        ]
+
+
+def _dead_letter(piece: Piece, refusal: Refused) -> Record:
+    message = piece.messages[refusal.row]
+    headers = DeadLetterHeaders(
+        reason=refusal.reason,
+        detail=refusal.detail,
+        topic=piece.topic,
+        partition=piece.partition,
+        offset=refusal.offset,
+        timestamp_ms=message.timestamp()[1],
+    )
+    record = dead_letter_record(message.key(), message.value(), headers)
+    return Record(record.value, record.key, headers=record.headers)

@@ -1,0 +1,189 @@
+"""A worker process: a Faust app, an agent per topic, loops that publish and write down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import faust
+
+from sendtide.events.errors import Unavailable
+from sendtide.events.topics import MODELS
+from sendtide.gate import warm_up
+from sendtide.models import ModelDirectory
+from sendtide.sinks import RedisSink, Retention, WorkerBeat
+from sendtide.stages.client import ClientStage
+from sendtide.stages.model_feed import ModelFeed
+from sendtide.stages.offsets import OffsetLookup
+from sendtide.stages.ownership import Ownership
+from sendtide.stages.recipient import RecipientStage
+from sendtide.stages.settings import WorkerSettings
+from sendtide.stages.stage import Stage
+from sendtide.state import SnapshotStore
+from sendtide.transport import Settings, chunk_topic, configure
+from sendtide.transport import run_worker as run_app
+from sendtide.transport.driver import register
+
+__all__ = ["Worker", "run_worker"]
+
+logger = logging.getLogger(__name__)
+
+_BEAT_S: Final = 1.0
+
+
+class Worker:
+    """Everything of one worker, wired; `app` is the Faust app to run."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self.app = self._make_app()
+        self.directory = ModelDirectory()
+        pipeline = settings.pipeline
+        topic = pipeline.topics.full_name
+        self._feed = ModelFeed(settings.client(), topic(MODELS), self.directory)
+        self._offsets = OffsetLookup(settings.client(), settings.group)
+        self._sinks: list[RedisSink] = []
+        self.recipients = RecipientStage(pipeline, self.directory, **self._wiring("recipients"))
+        self.clients = ClientStage(pipeline, settings.progressive_log, **self._wiring("clients"))
+        self.stages: tuple[Stage[Any], ...] = (self.recipients, self.clients)
+        self._started_ms = time.time_ns() // 1_000_000
+        self._beat_sink = self._new_sink()
+        self._last_beat = (time.monotonic(), 0, 0)
+        self._add_agents()
+        self._add_loops()
+
+    def _make_app(self) -> faust.App:
+        settings = self.settings
+        register()
+        servers = settings.kafka.split(",")
+        return faust.App(
+            settings.group,
+            broker=";".join(f"rdkafka://{server.strip()}" for server in servers),
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+            store="memory://",
+            broker_session_timeout=settings.session_timeout_s,
+            broker_heartbeat_interval=settings.session_timeout_s / 5,
+        )
+
+    def _wiring(self, group: str) -> dict[str, Any]:
+        pipeline = self.settings.pipeline
+        url = self.settings.snapshots_url or pipeline.snapshots.url
+        return {
+            "send": lambda topic, records: self.app.producer.send_batch(topic, records),
+            "sink": self._new_sink(),
+            "snapshots": SnapshotStore(url, group, pipeline.snapshots.keep),
+            "offsets": self._offsets,
+            "on_failure": self._end,
+        }
+
+    def _new_sink(self) -> RedisSink:
+        ttl_s = self.settings.pipeline.redis.ttl_ms // 1000
+        sink = RedisSink(self.settings.redis, Retention(recipient_s=ttl_s))
+        self._sinks.append(sink)
+        return sink
+
+    def _end(self, error: BaseException) -> None:
+        """Crash the app: what is not acknowledged is done again by whoever comes next."""
+        self.app.loop.create_task(self.app.crash(error))
+
+    def _add_agents(self) -> None:
+        copartition = [self.recipients.topics]
+        configure(
+            self.app,
+            Settings(
+                rdkafka=dict(self.settings.kafka_config),
+                copartition=copartition,
+                owner=Ownership(self.stages),
+                idempotence=False,
+            ),
+        )
+        for stage in self.stages:
+            for topic in stage.topics:
+                name = topic.replace(".", "_").replace("-", "_")
+                self.app.agent(chunk_topic(self.app, topic), name=name)(_body(stage))
+
+    def _add_loops(self) -> None:
+        pipeline = self.settings.pipeline
+        self.app.task(self._start)
+        for stage in self.stages:
+            fast = stage is self.recipients
+            every_ms = pipeline.redis.flush_interval_ms if fast else pipeline.publish.metrics_ms
+            self._every(every_ms / 1000, stage.publish_all)
+            self._every(pipeline.snapshots.interval_ms / 1000, stage.write_down_all)
+        self._every(_BEAT_S, self._beat)
+
+    def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Repeat `work` with `interval_s` between its end and its next start."""
+
+        async def loop() -> None:
+            while not self.app.should_stop:
+                await asyncio.sleep(interval_s)
+                with suppress(asyncio.CancelledError):
+                    await self._tried(work)
+
+        self.app.task(loop)
+
+    async def _tried(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Unavailable as error:
+            logger.warning("tried again soon: %s", error)
+        except Exception as error:
+            self.recipients.fail(error)
+            raise
+
+    async def _start(self) -> None:
+        """Begin to read models; scores use whatever of them has arrived."""
+        self._feed.start()
+
+    async def _beat(self) -> None:
+        """Say that this worker lives, and how fast it is."""
+        counts = [held.counts for held in self.recipients.held.values()]
+        events = sum(table.get("in", 0) for topics in counts for table in topics.values())
+        made = sum(table.get("predictions", 0) for topics in counts for table in topics.values())
+        now = time.monotonic()
+        since, events_before, made_before = self._last_beat
+        self._last_beat = (now, events, made)
+        ages = self.recipients.take_ages_s()
+        beat = WorkerBeat(
+            worker=self.settings.name,
+            at_ms=time.time_ns() // 1_000_000,
+            started_at_ms=self._started_ms,
+            events_per_s=max(0.0, (events - events_before) / (now - since)),
+            predictions_per_s=max(0.0, (made - made_before) / (now - since)),
+            partitions=sum(len(stage.held) for stage in self.stages),
+            freshness_p50_s=ages[0],
+            freshness_p99_s=ages[1],
+        )
+        await asyncio.to_thread(self._beat_sink.beat, beat)
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; 0 drained, 1 crashed."""
+        warm_up()
+        try:
+            return run_app(self.app)
+        finally:
+            self._feed.stop()
+            for sink in self._sinks:
+                sink.close()
+            self._offsets.close()
+
+
+def _body(stage: Stage[Any]) -> Callable[[Any], Awaitable[None]]:
+    """An agent of its own for each topic; Faust tells agents apart by their function."""
+
+    async def agent(stream: Any) -> None:
+        await stage.consume(stream)
+
+    return agent
+
+
+def run_worker(settings: WorkerSettings) -> int:
+    """Run a worker until it is told to stop; returns its exit code."""
+    return Worker(settings).run()
