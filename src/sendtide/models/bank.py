@@ -36,7 +36,7 @@ class LinearSettings:
 
 
 @njit(cache=True)
-def _sigmoid(value: float) -> float:
+def _sigmoid(value: float) -> Any:
     """River's `utils.math.sigmoid`: exactly 0 and 1 beyond 30."""
     if value < -30.0:
         return 0.0
@@ -46,7 +46,7 @@ def _sigmoid(value: float) -> float:
 
 
 @njit(cache=True)
-def _loss_gradient(positive: bool, margin: float) -> float:
+def _loss_gradient(positive: bool, margin: float) -> Any:
     """River's `optim.losses.Log.gradient`."""
     sign = 1.0 if positive else -1.0
     z = margin * sign

@@ -91,7 +91,7 @@ def score_recipients(exposures: Any, opens: Any, rows: Any, curves: Any, strengt
     return scores
 
 
-class SendTime(base.Classifier):  # type: ignore[misc]
+class SendTime(base.Classifier):
     """The same model behind River's interface: readable, one recipient at a time.
 
     `x` holds `client`, `segment`, `recipient` and `hour_of_week`; `y` says whether a message sent

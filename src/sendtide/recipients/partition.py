@@ -329,7 +329,8 @@ class RecipientPartition:
     @staticmethod
     def _outcome(buckets: NDArray[np.uint8]) -> Outcome:
         counts = np.bincount(buckets, minlength=4).tolist()
-        return Outcome(*counts[:4], accepted=buckets == 0)
+        applied, duplicate, late, erased = counts[:4]
+        return Outcome(applied, duplicate, late, erased, buckets == 0)
 
     def _note_erased(self, batch: SendBatch) -> None:
         if batch.erase.any():
@@ -350,8 +351,6 @@ class RecipientPartition:
             self._heads,
             self.pending,
             self._pending_free,
-            self.people,
-            *self._base(),
             *self._by_identity,
             collect,
         )

@@ -62,7 +62,7 @@ def send_rows(
         placed[i] = NONE
         if tombstone[i]:
             row = locate(client[i], ids[i, 0], ids[i, 1], *index, people, people_count, True)
-            erase(row, people, *base, pending, pending_free, *by_identity)
+            erase(row, people, *base, pending, *by_identity)
             forget_orphans(client[i], ids[i, 0], ids[i, 1], orphans, orphan_free, by_message)
             buckets[i] = APPLIED
             continue

@@ -130,9 +130,7 @@ class SnapshotStore:
         data = self._fs.cat_file(self._path(partition, sequence, "columns"))
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         if len(data) != manifest.size or digest != manifest.digest:
-            msg = (
-                f"columns of {len(data)} bytes are not the {manifest.size} the manifest vouches for"
-            )
+            msg = f"columns have {len(data)} bytes, the manifest vouches for other {manifest.size}"
             raise CorruptData(msg)
         return (manifest, *unpack(data))
 
