@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 from sendtide.events.batch import Names
 from sendtide.events.examples import EXAMPLE_COLUMNS, ExampleBlock, ExampleKind
 
-__all__ = ["blocks"]
+__all__ = ["MAX_ROWS", "blocks"]
+
+MAX_ROWS: Final = 4_000
+"""About 100 bytes a row: a block stays well below the 1 MB that brokers take by default."""
 
 
 def blocks(
@@ -20,21 +24,32 @@ def blocks(
     clients: Names,
     segments: Names,
     partitions: int,
-) -> dict[int, ExampleBlock]:
+) -> Iterator[tuple[int, ExampleBlock]]:
     """Cut rows by `client hash % partitions`, keeping their order; hashes become table indexes."""
     destination = columns["client"] % np.uint64(partitions)
-    out = {}
     for number in np.unique(destination).tolist():
         rows = np.flatnonzero(destination == number)
-        part = {name: column[rows] for name, column in columns.items()}
-        client_names, part["client"] = _coded(part["client"], clients)
-        segment_names, part["segment"] = _coded(part["segment"], segments)
-        typed = {name: part[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
-        typed["content"] = part["content"].astype("<f4")
-        out[int(number)] = ExampleBlock(
-            kind=kind, origin=origin, clients=client_names, segments=segment_names, columns=typed
-        )
-    return out
+        for start in range(0, len(rows), MAX_ROWS):
+            part = rows[start : start + MAX_ROWS]
+            yield int(number), _block(columns, part, kind, origin, clients, segments)
+
+
+def _block(
+    columns: dict[str, NDArray[Any]],
+    rows: NDArray[np.int64],
+    kind: ExampleKind,
+    origin: int,
+    clients: Names,
+    segments: Names,
+) -> ExampleBlock:
+    part = {name: column[rows] for name, column in columns.items()}
+    client_names, part["client"] = _coded(part["client"], clients)
+    segment_names, part["segment"] = _coded(part["segment"], segments)
+    typed = {name: part[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
+    typed["content"] = part["content"].astype("<f4")
+    return ExampleBlock(
+        kind=kind, origin=origin, clients=client_names, segments=segment_names, columns=typed
+    )
 
 
 def _coded(hashes: NDArray[np.uint64], names: Names) -> tuple[list[str], NDArray[np.uint32]]:

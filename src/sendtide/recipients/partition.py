@@ -237,7 +237,7 @@ class RecipientPartition:
         )[topic]
         return int(self.newest[topic, 0]) - lateness
 
-    # -- what changed, what is known ----------------------------------------------------------------
+    # -- what changed, what is known ---------------------------------------------------------
 
     def take_changed(self) -> NDArray[np.int32]:
         """Rows of the recipients whose live counts changed since the last call."""
@@ -298,7 +298,7 @@ class RecipientPartition:
         )
         return {name: table[:, j] for j, name in enumerate(HISTORY_COLUMNS)}
 
-    # -- inside -------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------
 
     def _parts(self, topic: int, n: int) -> Any:
         """Cut a batch where the seen-set changes generation."""

@@ -54,8 +54,8 @@ def snapshot(state: RecipientPartition) -> tuple[dict[str, Any], Columns]:
 def restore(
     number: int,
     settings: JoinSettings,
-    meta: Mapping[str, Any],
-    columns: Columns,  # noqa: ARG001
+    meta: Mapping[str, Any],  # noqa: ARG001
+    columns: Columns,
 ) -> RecipientPartition:
     """State out of `snapshot`; goes on exactly as the one that was written down."""
     state = RecipientPartition(number, settings)

@@ -184,7 +184,7 @@ class RecipientStage(Stage[RecipientPartition]):
             return []
         partitions = self._pipeline.topics.partitions
         made = blocks(columns, kind, held.number, self._clients, self._segments, partitions)
-        return [Record(block.to_bytes(), None, number) for number, block in made.items()]
+        return [Record(block.to_bytes(), None, number) for number, block in made]
 
     # -- what readers see ------------------------------------------------------------------------
 
