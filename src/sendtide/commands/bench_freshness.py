@@ -16,7 +16,7 @@ from sendtide.commands.cluster import Cluster
 from sendtide.commands.deployment import create_missing, delete_topics, topic_specs
 from sendtide.commands.options import KafkaServers
 from sendtide.commands.own_pipeline import own_pipeline
-from sendtide.commands.readings import summed_events
+from sendtide.commands.readings import at_work, summed_events
 from sendtide.commands.sending import Sender
 from sendtide.events.errors import Unavailable
 from sendtide.events.messages import EngagementEvent, SendEvent
@@ -111,7 +111,7 @@ def _measured(plan: Plan, cluster: Cluster, pipeline: Pipeline) -> dict[str, Any
         closing(RedisReader(cluster.redis, patience_s=2.0)) as reader,
         Sender(cluster.kafka, pipeline.topics.prefix) as sender,
     ):
-        worker.wait_until(lambda: bool(reader.workers()), _PATIENCE_S)
+        worker.wait_until(lambda: at_work(reader), _PATIENCE_S)
         _send_messages(sender, probes, round((plan.duration_s + _WARM_UP_S) / _EVERY_S))
         load = cluster.start(
             "load", "simulate", *cluster.addresses(), "--live", str(plan.load),

@@ -11,7 +11,7 @@ from sendtide.events.topics import INPUTS
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import ModelMetrics, Reader
 
-__all__ = ["BUCKETS", "Reading", "Readings", "summed_events"]
+__all__ = ["BUCKETS", "Reading", "Readings", "at_work", "summed_events"]
 
 BUCKETS: Final = ("applied", "duplicate", "late", "dead_letter", "erased")
 Totals = Mapping[str, Mapping[str, int]]
@@ -25,11 +25,20 @@ def summed_events(totals: Totals, pipeline: Pipeline) -> dict[str, int]:
     return {"in": taken or sum(events.values()), **events}
 
 
+def at_work(reader: Reader, workers: int = 1) -> bool:
+    """Whether this many workers are heard of and hold partitions."""
+    return sum(beat.partitions > 0 for beat in reader.workers()) >= workers
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The numbers of one moment; speeds are since the reading before, freshness in seconds."""
+    """The numbers of one moment; speeds are since the reading before, freshness in seconds.
+
+    counted: all counts of all topics together; it stands still when no worker does anything.
+    """
 
     events: dict[str, int]
+    counted: int
     predictions: int
     windows: int
     events_per_s: float
@@ -65,6 +74,7 @@ class Readings:
         tails = [w.freshness_p99_s for w in workers if w.freshness_p99_s is not None]
         return Reading(
             events=events,
+            counted=sum(sum(table.values()) for table in totals.values()),
             predictions=predictions,
             windows=sum(table.get("windows", 0) for table in totals.values()),
             events_per_s=(events["in"] - before[1]) / seconds if before and seconds else 0.0,

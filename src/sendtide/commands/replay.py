@@ -19,6 +19,7 @@ from sendtide.commands.options import JsonFile, Kafka, KafkaConfig, RedisUrl, se
 from sendtide.commands.output import note, progress, publish
 from sendtide.commands.own_pipeline import NEWSLETTERS, own_pipeline
 from sendtide.commands.program import new_program
+from sendtide.commands.readings import at_work
 from sendtide.commands.sending import Sender
 from sendtide.connectors import Newsletters
 from sendtide.events.errors import CorruptData, Unavailable
@@ -98,7 +99,7 @@ def _replay(cluster: Cluster, pipeline: Pipeline, archive: Newsletters, log: Pat
     group = pipeline.topics.prefix.rstrip(".")
     worker = cluster.start_worker(1, "--progressive-log", str(log), "--group", group)
     with closing(RedisReader(cluster.redis, patience_s=2.0)) as reader:
-        worker.wait_until(lambda: bool(reader.workers()), _READY_S)
+        worker.wait_until(lambda: at_work(reader), _READY_S)
     started = time.monotonic()
     with progress() as bar:
         sending = bar.add_task("sent", total=archive.rows + archive.engagements)

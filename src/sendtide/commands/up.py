@@ -31,7 +31,7 @@ from sendtide.commands.options import (
 )
 from sendtide.commands.output import note, publish
 from sendtide.commands.program import new_program
-from sendtide.commands.readings import Reading, Readings
+from sendtide.commands.readings import Reading, Readings, at_work
 from sendtide.commands.watching import LiveView
 from sendtide.endpoint.server import listen
 from sendtide.local import ServerProcess
@@ -44,7 +44,8 @@ __all__ = ["program", "up"]
 program = new_program()
 
 _DRAIN_S: Final = 20.0
-_QUIET_S: Final = 3.0
+_QUIET_S: Final = 1.0
+_LONG_QUIET_S: Final = 4.0
 _READY_S: Final = 60.0
 _SIMULATED: Final = "simulated.json"
 _HISTORY_EVENTS: Final = 20_000
@@ -150,6 +151,7 @@ class _Run:
             readings = Readings(reader, self._pipeline)
             before = readings.take()
             workers, simulator = self._start()
+            self._wait_for_work(reader)
             self._watch(readings)
             note("stopping: simulator, workers, endpoint, servers")
             if simulator is not None:
@@ -191,6 +193,15 @@ class _Run:
             "--reaction-speed", str(_REACTION_SPEED),
         )  # fmt: skip
 
+    def _wait_for_work(self, reader: RedisReader) -> None:
+        """Time counts from when the workers are at work; compiling takes long the first time."""
+        deadline, wanted = time.monotonic() + _READY_S, self._wishes.workers
+        while not at_work(reader, wanted) and time.monotonic() < deadline:
+            self._cluster.check()
+            if self._stop.wait(0.1):
+                return
+        note("workers   at work" if at_work(reader, wanted) else "workers   not all at work yet")
+
     def _watch(self, readings: Readings) -> None:
         """Show one reading a second until it is time to stop."""
         deadline = time.monotonic() + (self._wishes.duration_s or float("inf"))
@@ -209,17 +220,18 @@ class _Run:
         return newest
 
     def _drain(self, readings: Readings, wanted: int | None) -> None:
-        """Wait until the workers have taken in what was sent, or have stopped moving."""
+        """Wait until the workers have taken in what was sent and all that follows from it."""
         deadline = time.monotonic() + _DRAIN_S
-        moved, taken = time.monotonic(), -1
+        moved, before = time.monotonic(), -1
         while time.monotonic() < deadline:
-            now = readings.take().events["in"]
-            if now != taken:
-                moved, taken = time.monotonic(), now
-            # Without a number to reach, silence is all there is to go by.
-            if taken >= wanted if wanted else time.monotonic() - moved > _QUIET_S:
+            reading = readings.take()
+            if reading.counted != before:
+                moved, before = time.monotonic(), reading.counted
+            # Without a number to reach, a longer silence is all there is to go by.
+            reached = wanted is not None and reading.events["in"] >= wanted
+            if time.monotonic() - moved > (_QUIET_S if reached else _LONG_QUIET_S):
                 return
-            time.sleep(0.2)
+            time.sleep(0.1)
 
     def _summary(self, before: Reading, after: Reading) -> dict[str, Any]:
         return {

@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 import typer
 
-from sendtide import stages
 from sendtide.commands.deployment import check_reachable, topic_specs
 from sendtide.commands.options import (
     Kafka,
@@ -21,6 +20,7 @@ from sendtide.commands.options import (
     url_of,
 )
 from sendtide.commands.program import new_program
+from sendtide.stages import run_worker
 from sendtide.stages.settings import WorkerSettings
 from sendtide.transport import verify_topics
 
@@ -70,7 +70,7 @@ def worker(
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    code = stages.run_worker(
+    code = run_worker(
         WorkerSettings(
             kafka=servers.brokers,
             redis=url,
