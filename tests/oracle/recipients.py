@@ -26,9 +26,7 @@ def admitted(rows, lateness_ms):
 def labels(sends, engagements, settings):
     """Send offset to (opened, clicked, machine, delay in s, sends before, opens before)."""
     kept, _ = admitted(sends, settings.sends_lateness_ms)
-    erased_at = {
-        (r["client"], r["person"]): offset for offset, r in kept if r.get("erase")
-    }
+    erased_at = {(r["client"], r["person"]): offset for offset, r in kept if r.get("erase")}
     live = [
         (offset, r)
         for offset, r in kept
@@ -50,9 +48,7 @@ def labels(sends, engagements, settings):
         ]
         before = sum(f[0] is not None and f[0] < row["time"] for _, f in others)
         delay = -1 if opened is None else (opened - row["time"]) // 1000
-        out[offset] = (
-            opened is not None, clicked is not None, machine, delay, len(others), before
-        )
+        out[offset] = (opened is not None, clicked is not None, machine, delay, len(others), before)
     return out
 
 

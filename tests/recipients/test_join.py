@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle.recipients import labels as expected_labels
 
+from oracle.recipients import labels as expected_labels
 from sendtide.events.columns import pack, unpack
 from sendtide.recipients import RecipientPartition, digest, restore, snapshot
 
@@ -71,14 +71,14 @@ def run(topics, schedule):
     return state, made
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150)
 @given(topics=streams(), one=schedules(), other=schedules())
 def test_no_interleaving_chunking_or_restart_changes_the_state(topics, one, other):
     """Two schedules over the same prefixes end with the same digest."""
     assert digest(run(topics, one)[0]) == digest(run(topics, other)[0])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150)
 @given(topics=streams(), schedule=schedules())
 def test_every_send_is_labelled_once_with_what_became_of_it(topics, schedule):
     """Label rows equal the independent recount: outcome, and history for streams in order."""
@@ -99,7 +99,7 @@ def test_every_send_is_labelled_once_with_what_became_of_it(topics, schedule):
     assert rows == {offset: row[:4] for offset, row in expected.items()}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100)
 @given(topics=streams())
 def test_a_label_carries_the_history_as_of_its_send(topics):
     """With events in order of time, sends and opens before the send equal the recount's."""
@@ -150,11 +150,11 @@ def test_rows_of_retired_sends_are_used_again():
     state = RecipientPartition(0, SETTINGS)
     for day in range(200):
         at = START + day * 24 * HOUR
-        rows = [
-            {"id": 1 + day * 10 + i, "client": 5, "person": i, "time": at} for i in range(10)
+        rows = [{"id": 1 + day * 10 + i, "client": 5, "person": i, "time": at} for i in range(10)]
+        heard = [
+            {**r, "id": r["id"] + 100_000, "message": 0, "kind": "delivered", "machine": 0}
+            for r in rows
         ]
-        heard = [{**r, "id": r["id"] + 100_000, "message": 0, "kind": "delivered", "machine": 0}
-                 for r in rows]
         apply(state, 0, rows, day * 10)
         apply(state, 1, heard, day * 10)
 
