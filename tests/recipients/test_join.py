@@ -1,4 +1,4 @@
-"""The join's state is a function of what was read of each topic, never of the order between them."""
+"""The join's state follows from what was read of each topic, never from the order between them."""
 
 from __future__ import annotations
 
