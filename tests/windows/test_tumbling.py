@@ -31,10 +31,10 @@ def _plain(rows, times, bins, origins) -> tuple[list, int]:
     columns = (rows.tolist(), times.tolist(), bins.tolist(), origins)
     for row, time, cells, origin in zip(*columns, strict=True):
         start = time // SIZE * SIZE
+        newest[origin] = max(newest.get(origin, time), time)
         if start + SIZE <= watermark:
             late += 1
             continue
-        newest[origin] = max(newest.get(origin, time), time)
         slowest, fastest = min(newest.values()), max(newest.values())
         watermark = max(watermark, slowest - LATENESS, fastest - (OPEN_WINDOWS - 2) * SIZE)
         table = open_.setdefault(start, Counter())
@@ -93,6 +93,16 @@ def test_an_origin_that_catches_up_loses_nothing() -> None:
     assert [w.start_ms for w in windows.add(*(c[1:] for c in behind), 0)] == [0, 20]
     assert windows.late == 0
     assert [w.start_ms for w in windows.add(*_rows([2_000]), 1)][:2] == [40, 100]
+
+
+def test_others_wait_for_an_origin_that_begins_late() -> None:
+    """An origin whose first rows are late stops the watermark, so that its later rows count."""
+    windows = _windows()
+    windows.add(*_rows([25, 45]), 0)
+    windows.add(*_rows([0]), 1)
+    windows.add(*_rows([150]), 0)
+    windows.add(*_rows([31]), 1)
+    assert windows.late == 1
 
 
 def test_windows_close_in_order_and_once() -> None:

@@ -67,11 +67,12 @@ def _add_rows(
     for i in range(begin, len(rows)):
         number = times[i] // size_ms
         end = (number + 1) * size_ms
+        # A late row counts here too: its origin is behind, and the others are to wait for it.
+        newest[0] = max(newest[0], times[i])
         if end <= clock[2]:
             clock[1] += 1
             continue
         clock[0] = max(clock[0], times[i])
-        newest[0] = max(newest[0], times[i])
         watermark = max(min(newest[0], others_ms) - lateness_ms, clock[0] - behind_ms)
         clock[2] = max(clock[2], watermark)
         if clock[2] >= oldest_end:
