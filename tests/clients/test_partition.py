@@ -105,3 +105,16 @@ def test_a_snapshot_of_something_else_is_refused() -> None:
         ClientPartition.restore(3, SETTINGS, meta | {"version": "2.0"}, columns)
     with pytest.raises(CorruptData, match="does not fit"):
         ClientPartition.restore(3, SETTINGS, meta, fewer)
+
+
+@pytest.mark.parametrize(("column", "value"), [("send_offset", -1), ("hour_of_week", 168)])
+def test_impossible_values_are_refused_whole(column, value) -> None:
+    """A block with an offset or hour no row can have is refused and leaves the state as it was."""
+    partition = _partition()
+    before = partition.digest()
+    rows = example_rows(20)
+    rows[column][13] = value
+    for kind in ("label", "exposure"):
+        with pytest.raises(CorruptData, match="hour of week"):
+            partition.apply(block(rows, kind))
+    assert partition.digest() == before

@@ -31,6 +31,7 @@ from sendtide.events.columns import pack
 from sendtide.events.errors import CorruptData
 from sendtide.events.examples import ExampleBlock
 from sendtide.models.registry import ModelState
+from sendtide.models.send_time import HOURS
 
 __all__ = ["ClientPartition"]
 
@@ -40,6 +41,17 @@ Columns = dict[str, NDArray[Any]]
 
 _VERSION: Final = "1.0"
 _PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching")
+
+
+def _check(block: ExampleBlock) -> None:
+    """Refuse what would address other rows' memory in the compiled loops."""
+    offsets, hours = block.columns["send_offset"], block.columns["hour_of_week"]
+    if len(block) and (int(offsets.min()) < 0 or int(hours.max()) >= HOURS):
+        msg = (
+            f"example block of origin {block.origin} has send offset {offsets.min()} or hour of "
+            f"week {hours.max()}; allowed: 0 and more, 0 to {HOURS - 1}"
+        )
+        raise CorruptData(msg)
 
 
 class ClientPartition:
@@ -67,8 +79,9 @@ class ClientPartition:
         """Take one block.
 
         Raises:
-            ValueError: a send offset below 0.
+            CorruptData: values no block can have; the state is as before.
         """
+        _check(block)
         columns: Columns = block.columns
         fresh = self.repeats.first_time(block.origin, block.kind, columns["send_offset"])
         accepted = int(fresh.sum())
