@@ -35,7 +35,7 @@ def stored(cluster, pipeline):
     numbers = range(pipeline.topics.partitions)
     consumer.assign([TopicPartition(name, n, OFFSET_BEGINNING) for name in names for n in numbers])
     found = {topic: [] for topic in INPUTS}
-    while messages := consumer.consume(100_000, 2.5):
+    while messages := consumer.consume(100_000, 1.5):
         for message in messages:
             found[names[message.topic()]].append(message)
     consumer.close()

@@ -11,26 +11,39 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from sendtide.local import free_port
 
 KEYS = {"events", "predictions", "windows", "freshness_p99_s", "urls", "kafka", "redis"}
 
 
-def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
-    """`sendtide up` as a child, with its data in `tmp_path`."""
-    command = [sys.executable, "-m", "sendtide.commands", "up", "--data", str(tmp_path / "data")]
+@pytest.fixture
+def start(tmp_path):
+    """Starts `sendtide up` as a child with its data in `tmp_path`; none outlives the test."""
+    started: list[subprocess.Popen[bytes]] = []
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SENDTIDE_")}
-    return subprocess.Popen(
-        [*command, "--port", str(free_port()), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
+
+    def run(*options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "sendtide.commands", "up", "--port", str(free_port())]
+        running = subprocess.Popen(
+            [*command, "--data", str(tmp_path / "data"), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        started.append(running)
+        return running
+
+    yield run
+    for running in started:
+        running.kill()
+        running.communicate()
 
 
-def test_up_runs_ends_by_itself_and_its_summary_adds_up(tmp_path):
+def test_up_runs_ends_by_itself_and_its_summary_adds_up(start, tmp_path):
     """Every simulated event is taken in and ends in exactly one bucket; nothing is left behind."""
-    running = start(tmp_path, "--for", "8", "--json", "-", "--rate", "300")
+    running = start("--for", "8", "--json", "-", "--rate", "300")
     output, notes = running.communicate(timeout=90)
     assert running.returncode == 0, notes.decode()
     result = json.loads(output)
@@ -45,10 +58,10 @@ def test_up_runs_ends_by_itself_and_its_summary_adds_up(tmp_path):
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["logs"]
 
 
-def test_ctrl_c_stops_everything_in_order(tmp_path):
+def test_ctrl_c_stops_everything_in_order(start, tmp_path):
     """SIGINT ends the run with its summary; no child outlives it."""
     file = tmp_path / "run.json"
-    running = start(tmp_path, "--no-simulate", "--json", str(file))
+    running = start("--no-simulate", "--json", str(file))
     children = _children_once(running, 4)
     _wait_for_note(running, b"dashboard")
     running.send_signal(signal.SIGINT)
@@ -58,9 +71,9 @@ def test_ctrl_c_stops_everything_in_order(tmp_path):
     assert not any(map(_lives, children))
 
 
-def test_children_die_with_a_killed_parent(tmp_path):
+def test_children_die_with_a_killed_parent(start):
     """SIGKILL of the parent leaves no orphan."""
-    running = start(tmp_path, "--no-simulate")
+    running = start("--no-simulate")
     children = _children_once(running, 4)
     running.kill()
     running.communicate()

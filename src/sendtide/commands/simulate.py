@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
@@ -22,6 +21,7 @@ from sendtide.commands.options import (
 from sendtide.commands.output import progress, publish
 from sendtide.commands.program import new_program
 from sendtide.commands.sending import Sender
+from sendtide.commands.stopping import Stop
 from sendtide.events.topics import SENDS
 from sendtide.events.wire import Records
 from sendtide.lab import Scenario, Simulator, Spoiler
@@ -73,9 +73,8 @@ def simulate(
     )
     simulator = Simulator(scenario)
     trouble = _Trouble(seed, deployment) if spoil else None
-    stop = _Stop()
     started = time.monotonic()
-    with Sender(servers, deployment.topics.prefix) as sender:
+    with Stop() as stop, Sender(servers, deployment.topics.prefix) as sender:
         for records in _history(simulator, history, days, stop):
             sender.send(trouble.mixed(records) if trouble else records)
         deadline = None if duration is None else time.monotonic() + duration
@@ -91,19 +90,7 @@ def simulate(
     publish(result, json, f"{sender.sent:,} events sent in {seconds:.1f} s")
 
 
-class _Stop:
-    """Set by SIGTERM and Ctrl-C: the batch under way is still sent and confirmed."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-
-
-def _history(simulator: Simulator, events: int, days: float, stop: _Stop) -> Iterator[Records]:
+def _history(simulator: Simulator, events: int, days: float, stop: Stop) -> Iterator[Records]:
     if not events:
         return
     end_ms = time.time_ns() // 1_000_000
@@ -117,7 +104,7 @@ def _history(simulator: Simulator, events: int, days: float, stop: _Stop) -> Ite
 
 
 def _live(
-    simulator: Simulator, rate: float, deadline: float | None, stop: _Stop
+    simulator: Simulator, rate: float, deadline: float | None, stop: Stop
 ) -> Iterator[Records]:
     if not rate:
         return

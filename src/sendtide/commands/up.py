@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Final
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -32,6 +28,7 @@ from sendtide.commands.options import (
 from sendtide.commands.output import note, publish
 from sendtide.commands.program import new_program
 from sendtide.commands.readings import Reading, Readings, at_work
+from sendtide.commands.stopping import Stop
 from sendtide.commands.watching import LiveView
 from sendtide.endpoint.server import listen
 from sendtide.local import ServerProcess
@@ -103,35 +100,15 @@ def up(
     listen("127.0.0.1", port).close()  # a taken port is told before anything is started
     servers = servers_of(kafka, kafka_config) if kafka else None
     cluster = Cluster(data, kafka=servers, redis=redis, pipeline_file=pipeline or DEMO_PIPELINE)
-    with _stop_signals() as stop, cluster:
+    with Stop() as stop, cluster:
         result = _Run(cluster, deployment, wishes, stop).result()
     publish(result, json, _sentence(result))
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Set by the first SIGINT or SIGTERM; a second one interrupts."""
-    stop = threading.Event()
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Run:
     """One run, from topics to summary."""
 
-    def __init__(
-        self, cluster: Cluster, pipeline: Pipeline, wishes: _Wishes, stop: threading.Event
-    ) -> None:
+    def __init__(self, cluster: Cluster, pipeline: Pipeline, wishes: _Wishes, stop: Stop) -> None:
         self._cluster = cluster
         self._pipeline = pipeline
         self._wishes = wishes
@@ -174,7 +151,7 @@ class _Run:
             address=self._url,
         )  # fmt: skip
         simulator = self._start_simulator() if wishes.simulate else None
-        served.wait_until(lambda: self._stop.is_set() or _answers(f"{self._url}/v2"), _READY_S)
+        served.wait_until(lambda: self._stop.asked or _answers(f"{self._url}/v2"), _READY_S)
         note(f"dashboard {self._url}/")
         note(f"endpoint  {self._url}/v2   metrics {self._url}/metrics")
         note(
@@ -206,7 +183,7 @@ class _Run:
         """Show one reading a second until it is time to stop."""
         deadline = time.monotonic() + (self._wishes.duration_s or float("inf"))
         with LiveView(self._url) as view:
-            while not self._stop.is_set() and time.monotonic() < deadline:
+            while not self._stop.asked and time.monotonic() < deadline:
                 self._stop.wait(min(1.0, max(0.0, deadline - time.monotonic())))
                 self._cluster.check()
                 self._take(readings)
