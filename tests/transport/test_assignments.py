@@ -72,7 +72,7 @@ def ranges(members, topic, partition):
 
 def test_copartitioned_topics_stay_together_while_members_come_and_go(broker):
     """Three members join and one leaves under load: units are whole and disjoint, nothing is
-    skipped, and nothing acknowledged is repeated.
+    skipped, and (on Apache Kafka) nothing acknowledged is repeated.
     """
     topics = [broker.topic(6, "sends"), broker.topic(6, "engagements")]
     everything = {(t, p) for t in topics for p in range(6)}
@@ -125,8 +125,13 @@ def test_copartitioned_topics_stay_together_while_members_come_and_go(broker):
             await until(complete, "all messages of all partitions")
         for t, p in everything:
             found = ranges(members, t, p)
-            # Clean hand-overs: every range begins where the one before ended.
-            assert [a for a, _ in found] == [0, *[b for _, b in found[:-1]]], (t, p)
+            reached = 0
+            for a, b in found:
+                assert a <= reached, f"{t}/{p}: nobody got [{reached}, {a})"
+                # Clean hand-overs: every range begins where the one before ended. The embedded
+                # broker does not wait for members and refuses commits of those it left behind.
+                assert a == reached or not broker.waits_for_members, f"{t}/{p}: {a} repeated"
+                reached = max(reached, b)
         assert broker.committed(group, sorted(everything)) == dict.fromkeys(everything, end)
         kept = members[0].owner
         assert kept.told("revoked") == kept.told("recovered") == everything

@@ -262,7 +262,7 @@ def test_a_failed_commit_is_noticed_and_tried_again(broker):
             real = app.consumer._poller.commit
 
             def stale(offsets):
-                """Ask under an offset beyond what the protocol allows, so that it is refused."""
+                """Have the broker refuse the first two, for a topic that does not exist."""
                 asked.append(dict(offsets))
                 wrong = {("no-such-topic-at-all", 0): 1} if len(asked) <= 2 else offsets
                 return real(wrong)
@@ -273,7 +273,7 @@ def test_a_failed_commit_is_noticed_and_tried_again(broker):
                 return await app.consumer.committed([(topic, 0)]) == {(topic, 0): 5}
 
             await until(moved, "the commit")
-            assert app.consumer.commit_failures == 2
+            assert app.consumer.committer.failures == 2
 
     asyncio.run(run())
     assert asked == [{(topic, 0): 5}] * 3

@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 #: Between attempts of a question the coordinator could not answer yet.
 _RETRY_S = 0.5
 
+#: To commit what leaves.
+_ATTEMPTS = 3
+
 Unit = frozenset[TopicPartition]
 
 
@@ -294,8 +297,12 @@ class Assignments:
                 await asyncio.gather(*(a.settled(held_too=True) for a in leaving))
 
     async def _commit(self, unit: Unit) -> None:
-        while not await self._host.commit_partitions(unit):  # noqa: ASYNC110 - the broker's turn
-            await asyncio.sleep(_RETRY_S)
+        """Try a few times only: a group that has gone on without us refuses every time."""
+        for attempt in range(_ATTEMPTS):
+            if await self._host.commit_partitions(unit):
+                return
+            await asyncio.sleep(_RETRY_S * attempt / _ATTEMPTS)
+        _log.warning("%s: not committed; what is not committed will be repeated", sorted(unit))
 
     def _close(self, unit: Unit) -> None:
         self._recovered.discard(unit)

@@ -21,7 +21,6 @@ from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException
 from faust.transport import base
 from faust.types import TP
 
@@ -29,7 +28,8 @@ from sendtide.transport.assignments import Assignments, LoopListener
 from sendtide.transport.backpressure import InFlight
 from sendtide.transport.broker import Broker
 from sendtide.transport.chunk import Chunk
-from sendtide.transport.errors import ChunkAbandonedError, ConfigurationError, TransportError
+from sendtide.transport.committer import Committer
+from sendtide.transport.errors import ChunkAbandonedError, ConfigurationError
 from sendtide.transport.feeds import Feeds
 from sendtide.transport.message import STALE, Envelope, event_envelope
 from sendtide.transport.poller import Poller
@@ -64,11 +64,11 @@ class Consumer(base.Consumer):
         self.feeds = Feeds(self, self.assignments, self.in_flight)
         # Faust's compiled streams keep lists of what they acknowledge unless it lies below this.
         self._committed_offset: Any = defaultdict(lambda: sys.maxsize)
-        self._commit_lock = asyncio.Lock()
         self._announce_lock = asyncio.Lock()
         self._failing = False
-        self._output_lost = False
-        self.commit_failures = 0
+        self.committer = Committer(
+            self.assignments, self._flush_outputs, self.app.crash, self._note_commit
+        )
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -197,56 +197,19 @@ class Consumer(base.Consumer):
         chosen = [
             p for p in self.assignments.running() if topics is None or p in topics or p[0] in topics
         ]
-        return await self.commit_partitions(chosen)
+        poller = self._poller
+        return poller is not None and await self.committer.commit_running(poller, chosen)
 
     async def commit_partitions(self, partitions: Iterable[TopicPartition]) -> bool:
-        """Commit finished work of these; True if nothing is left to commit.
-
-        What agents have sent is delivered first: an output that failed stops the app rather than
-        let the offset of its input pass.
-        """
-        async with self._commit_lock:
-            if self._output_lost:
-                return True  # the app is stopping; its work is repeated from the last commit
-            running = {p: a for p in partitions if (a := self.assignments.get(p)) is not None}
-            offsets = {
-                p: offset
-                for p, a in running.items()
-                if (offset := a.ledger.committable) is not None
-            }
-            if not offsets:
-                return True
-            try:
-                await self.app.producer.flush()
-            except TransportError as error:
-                self._output_lost = True
-                await self.app.crash(error)
-                return True
-            confirmed = await self._commit_now(offsets)
-            for partition, offset in confirmed.items():
-                running[partition].ledger.confirm(offset)
-            self.app.monitor.on_tp_commit({TP(*p): o for p, o in confirmed.items()})
-            self.commit_failures += len(confirmed) < len(offsets)
-            return len(confirmed) == len(offsets)
-
-    async def _commit_now(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Return what the broker has confirmed, which may be less than asked."""
+        """Commit finished work of these at once; True if nothing is left to commit."""
         poller = self._poller
-        if poller is None:
-            return {}
-        try:
-            answer = await asyncio.wrap_future(poller.commit(offsets))
-        except KafkaException as error:
-            _log.warning("commit of %d offsets failed: %s", len(offsets), error.args[0].str())
-            return {}
-        confirmed = {}
-        for position in answer:
-            if position.error is None:
-                confirmed[position.topic, position.partition] = position.offset
-            else:
-                where = f"{position.topic}/{position.partition}"
-                _log.warning("commit of %s failed: %s", where, position.error.str())
-        return confirmed
+        return poller is None or await self.committer.commit(poller, partitions)
+
+    async def _flush_outputs(self) -> None:
+        await self.app.producer.flush()
+
+    def _note_commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.app.monitor.on_tp_commit({TP(*p): offset for p, offset in offsets.items()})
 
     async def committed(
         self, partitions: Iterable[TopicPartition]
@@ -383,8 +346,7 @@ class Consumer(base.Consumer):
         raise ConfigurationError(msg)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        confirmed = await self._commit_now(offsets)
-        return len(confirmed) == len(offsets)
+        return await self.commit_partitions(offsets)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109, ARG002
         return {}

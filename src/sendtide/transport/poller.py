@@ -122,9 +122,13 @@ class Poller:
         self._assigned: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
         self._stopping = threading.Event()
+        self._commits: dict[frozenset[tuple[str, int, int]], list[Future[list[Position]]]] = {}
+        self._revoking = False
         self._closing = False
         self._error: BaseException | None = None
-        self._consumer = Consumer({**config, "error_cb": self._on_error}, logger=_log)
+        self._consumer = Consumer(
+            {**config, "error_cb": self._on_error, "on_commit": self._on_commit}, logger=_log
+        )
         self._thread = threading.Thread(target=self._run, name="rdkafka-poll", daemon=True)
 
     def subscribe(self, topics: Iterable[str]) -> None:
@@ -160,9 +164,35 @@ class Poller:
         return answer
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> Future[list[Position]]:
-        """Commit; the answer holds an error or none for each partition."""
+        """Commit; the answer holds an error or none for each partition.
+
+        The poll thread does not wait for the broker, or a group that is being rebalanced would
+        stand still: its callbacks are served by the same thread. Within such a callback it does.
+        """
         asked = [Position(topic, number, offset) for (topic, number), offset in offsets.items()]
-        return self.call(lambda: self._consumer.commit(offsets=asked, asynchronous=False) or [])
+        answer: Future[list[Position]] = Future()
+
+        def commit() -> None:
+            try:
+                if self._revoking:
+                    answer.set_result(self._consumer.commit(offsets=asked, asynchronous=False))
+                else:
+                    self._consumer.commit(offsets=asked, asynchronous=True)
+                    self._commits.setdefault(_offsets_of(asked), []).append(answer)
+            except BaseException as error:  # noqa: BLE001, RUF100 - the asker's to handle
+                answer.set_exception(error)
+
+        self.call(commit)
+        return answer
+
+    def _on_commit(self, error: KafkaError | None, positions: list[Position]) -> None:
+        for answer in self._commits.pop(_offsets_of(positions), ()):
+            if not answer.set_running_or_notify_cancel():
+                continue
+            if error is None:
+                answer.set_result(positions)
+            else:
+                answer.set_exception(KafkaException(error))
 
     def begin(self, starts: Mapping[TopicPartition, int | None]) -> Future[None]:
         """Fetch owned partitions from the given offsets; None: the committed offset.
@@ -268,15 +298,22 @@ class Poller:
 
     def _on_revoke(self, consumer: Consumer, positions: list[Position]) -> None:
         if not self._closing:
-            released = self._listener.revoked({(p.topic, p.partition) for p in positions})
-            deadline = time.monotonic() + self._revoke_timeout_s
-            while released is not None and not released.done():
-                if time.monotonic() > deadline:
-                    released.cancel()
-                    _log.error("%d partitions were not released in time", len(positions))
-                    break
-                self._serve_calls(_SERVE_S)
+            self._revoking = True
+            try:
+                self._await_release({(p.topic, p.partition) for p in positions})
+            finally:
+                self._revoking = False
         self._give_up(consumer, self._expand(positions))
+
+    def _await_release(self, partitions: set[TopicPartition]) -> None:
+        released = self._listener.revoked(partitions)
+        deadline = time.monotonic() + self._revoke_timeout_s
+        while released is not None and not released.done():
+            if time.monotonic() > deadline:
+                released.cancel()
+                _log.error("%d partitions were not released in time", len(partitions))
+                return
+            self._serve_calls(_SERVE_S)
 
     def _on_lost(self, consumer: Consumer, positions: list[Position]) -> None:
         self._give_up(consumer, self._expand(positions))
@@ -300,3 +337,7 @@ class Poller:
             self._error = KafkaException(error)
         else:
             _log.warning("Kafka client: %s", error.str())
+
+
+def _offsets_of(positions: Iterable[Position]) -> frozenset[tuple[str, int, int]]:
+    return frozenset((p.topic, p.partition, p.offset) for p in positions)
