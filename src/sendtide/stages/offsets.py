@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -19,6 +20,7 @@ class OffsetLookup:
 
     def __init__(self, settings: Mapping[str, str], group: str) -> None:
         self._consumer = Consumer({**settings, "group.id": group, "enable.auto.commit": False})
+        self._lock = threading.Lock()  # partitions recover side by side, this client asks in turn
 
     def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[str, int]:
         """Committed offset by topic, of those that have one.
@@ -28,7 +30,8 @@ class OffsetLookup:
         """
         asked = [TopicPartition(topic, number) for topic, number in partitions]
         try:
-            answers = self._consumer.committed(asked, timeout=_TIMEOUT_S)
+            with self._lock:
+                answers = self._consumer.committed(asked, timeout=_TIMEOUT_S)
         except KafkaException as error:
             msg = f"the group's offsets cannot be read: {error.args[0].str()}"
             raise Unavailable(msg) from error
@@ -43,9 +46,10 @@ class OffsetLookup:
         ranges = {}
         for topic, number in partitions:
             try:
-                ranges[topic] = self._consumer.get_watermark_offsets(
-                    TopicPartition(topic, number), timeout=_TIMEOUT_S
-                )
+                with self._lock:
+                    ranges[topic] = self._consumer.get_watermark_offsets(
+                        TopicPartition(topic, number), timeout=_TIMEOUT_S
+                    )
             except KafkaException as error:
                 msg = f"the range of {topic}/{number} cannot be read: {error.args[0].str()}"
                 raise Unavailable(msg) from error

@@ -45,9 +45,9 @@ class Positions:
         """
         positions = cls()
         for topic, (first, end) in log.items():
-            start = min(max(snapshot.get(topic, first), first), end)
+            start = max(snapshot.get(topic, first), first)
             positions.applied[topic] = start
-            positions.emitted[topic] = min(max(committed.get(topic, start), start), end)
+            positions.emitted[topic] = max(start, min(committed.get(topic, start), end))
         return positions
 
     @property
