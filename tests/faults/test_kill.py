@@ -17,12 +17,13 @@ import pytest
 import redis as redis_client
 from confluent_kafka import Producer
 
+from sendtide.commands.deployment import topic_specs
 from sendtide.events.records import unpack_recipients
-from sendtide.events.topics import TOPICS
 from sendtide.lab import Scenario, event_records
 from sendtide.local import start_program, start_valkey
 from sendtide.local.kafka import start_kafka
-from sendtide.transport import TopicSpec, create_topics
+from sendtide.pipeline import load_pipeline
+from sendtide.transport import create_topics
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("SENDTIDE_FAULTS"),
@@ -124,7 +125,8 @@ def test_three_kills_under_load_leave_an_exact_ledger(servers, tmp_path):
     """State and published counts per client and recipient equal the recount of what was sent."""
     kafka, redis = servers
     (tmp_path / "p.toml").write_text(PIPELINE)
-    create_topics({"bootstrap.servers": kafka}, [TopicSpec(t.name, PARTITIONS, 1) for t in TOPICS])
+    pipeline = load_pipeline(tmp_path / "p.toml")
+    create_topics({"bootstrap.servers": kafka}, topic_specs(pipeline))
     scenario = Scenario(seed=5, clients=40, recipients=8_000, request_share=0)
     records = [row for part in event_records(EVENTS, scenario) for row in part]
     store = redis_client.Redis.from_url(redis)

@@ -94,8 +94,11 @@ def test_a_redelivered_chunk_changes_nothing():
 
 
 def test_a_snapshot_older_than_the_log_starts_at_the_log():
-    """Records removed by retention are not waited for."""
+    """Records removed by retention are not waited for, and their number is known."""
     positions = Positions.recovered({"a": 5}, {"a": 7}, {"a": (20, 30)})
+
+    assert positions.missed == {"a": 15}
+    assert Positions.recovered({"a": 20}, {}, {"a": (20, 30)}).missed == {}
 
     assert positions.applied == {"a": 20}
     assert positions.emitted == {"a": 20}

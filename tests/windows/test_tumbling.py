@@ -56,6 +56,37 @@ def _as_plain(closed: list[ClosedWindow]) -> list:
 
 @settings(max_examples=100, deadline=None)
 @given(
+    times=st.lists(st.integers(0, 2_000), max_size=200),
+    seed=st.integers(0, 1000),
+    fewest=st.integers(1, 8),
+    cut=st.integers(0, 200),
+)
+def test_only_windows_too_small_are_dropped(times, seed, fewest, cut):
+    """Others come out whole and in order, also when a restart falls among them."""
+    rows, stamps, bins = _rows(times, seed)
+    plain, late = _plain(rows, stamps, bins, [0] * len(times))
+
+    windows = TumblingCounts(SIZE, LATENESS, SERIES, BINS, fewest)
+    windows.grow(CLIENTS)
+    closed = windows.add(rows[:cut], stamps[:cut], bins[:cut])
+    again = TumblingCounts(SIZE, LATENESS, SERIES, BINS, fewest)
+    again.grow(CLIENTS)
+    again.restore(windows.snapshot(CLIENTS))
+    closed += again.add(rows[cut:], stamps[cut:], bins[cut:])
+
+    found = _as_plain(closed)
+    assert [w for w in plain if w in found] == found
+    large = [
+        (start, cells)
+        for start, cells in plain
+        if max(sum(n for (_, j, _), n in cells.items() if j == s) for s in range(SERIES)) >= fewest
+    ]
+    assert [w for w in found if w in large] == large
+    assert again.late == late
+
+
+@settings(max_examples=100, deadline=None)
+@given(
     blocks=st.lists(
         st.tuples(
             st.integers(0, 2),

@@ -155,6 +155,10 @@ class ClientPartition:
         book = self._book()
         return [s for row in changed for s in (book.send_time(row), book.open_propensity(row))]
 
+    def mark_summaries_changed(self) -> None:
+        """Let the next `summaries` hold every client again: the last could not be written."""
+        self._unsummarised = set(range(len(self.roster.names)))
+
     def take_models(self) -> list[ModelState]:
         """States of both models of each client that learned since the last call, and `all`."""
         changed = sorted(self._unpublished)
@@ -224,7 +228,7 @@ class ClientPartition:
             msg = f"snapshot of clients' partition {number} does not fit this build: {error!r}"
             raise CorruptData(msg) from error
         self._grow()
-        self._unsummarised = set(range(len(self.roster.names)))
+        self.mark_summaries_changed()
         self._unpublished = set(np.flatnonzero(self.learning.learned()).tolist())
         return self
 

@@ -137,7 +137,11 @@ class Watching:
         self.settings = settings
         self._edge_rows = min(_EDGE_ROWS, settings.reference_rows)
         self._windows = TumblingCounts(
-            settings.window_ms, settings.window_lateness_ms, len(SERIES), CELLS
+            settings.window_ms,
+            settings.window_lateness_ms,
+            len(SERIES),
+            CELLS,
+            fewest=settings.minimum_count,
         )
         self.alarms = Alarms(
             len(SERIES), AlarmSettings(settings.alpha, settings.psi_floor, settings.dwell_windows)

@@ -38,7 +38,13 @@ def _broker_options(pipeline: Pipeline, topic: Topic) -> dict[str, str]:
     letters = topic is DEAD_LETTERS
     topics = pipeline.topics
     kept_ms = topics.dead_letter_retention_ms if letters else topics.retention_ms
-    return {"cleanup.policy": "delete", "retention.ms": str(kept_ms)}
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(kept_ms),
+        # Kept from arrival on: by its own old times, an archive being replayed would be deleted
+        # before it is read. The gate also judges the future by a clock no producer can set.
+        "message.timestamp.type": "LogAppendTime",
+    }
 
 
 def delete_topics(servers: KafkaServers, specs: Sequence[TopicSpec]) -> None:

@@ -30,6 +30,7 @@ F64 = NDArray[np.float64]
 _RECIPIENT, _SEGMENT, _CLIENT, _ALL = range(4)
 """Codes of `events.records.TIERS`."""
 _FIRST_ROWS: Final = 64
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # a bijection on 64-bit words
 
 
 class ModelDirectory:
@@ -102,11 +103,13 @@ class ModelDirectory:
 
     def _rows(self, clients: U64, segments: U64) -> NDArray[np.int64]:
         """Row of the finest level known for each: segment, client, or all (0)."""
-        pairs = np.stack([clients, segments], axis=1)
-        unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        # One word for both: sorting pairs would take most of the time of scoring.
+        words = clients ^ (segments * _ODD)
+        _, first, inverse = np.unique(words, return_index=True, return_inverse=True)
+        pairs = zip(clients[first].tolist(), segments[first].tolist(), strict=True)
         found = [
             self._row_of.get((client, segment)) or self._row_of.get((client, 0)) or 0
-            for client, segment in unique.tolist()
+            for client, segment in pairs
         ]
         return np.asarray(np.array(found, np.int64)[inverse.reshape(-1)])
 

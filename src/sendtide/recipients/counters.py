@@ -41,6 +41,23 @@ class FreshnessRow:
 
 
 @njit(cache=True)
+def _unknown(wanted: Any, keys: Any, values: Any) -> Any:
+    """Which keys the index does not have yet, bool (n,); sorting them all would cost more."""
+    new = np.empty(len(wanted), np.bool_)
+    for i in range(len(wanted)):
+        new[i] = find(keys, values, wanted[i]) == EMPTY
+    return new
+
+
+@njit(cache=True)
+def _pair_keys(client: Any, source: Any) -> Any:
+    keys = np.empty(len(client), np.uint64)
+    for i in range(len(client)):
+        keys[i] = mix(client[i] ^ mix(source[i]))
+    return keys
+
+
+@njit(cache=True)
 def _pair_rows(
     client: Any,
     source: Any,
@@ -142,22 +159,24 @@ class Counters:
         )
 
     def _make_room(self, batch: Any) -> None:
-        clients = int(self._count[0]) + len(np.unique(batch.client))
-        self._index = fitting(self._index, clients)
-        for name in ("_clients", "_cells", "_kinds", "_revenue", "_changed"):
-            setattr(self, name, grown(getattr(self, name), clients))
-        pairs = int(self._pair_count[0]) + len(
-            np.unique(np.stack([batch.client, batch.source], axis=1), axis=0)
-        )
-        self._pair_index = fitting(self._pair_index, pairs)
-        for name in ("_pairs", "_lags", "_pair_changed"):
-            setattr(self, name, grown(getattr(self, name), pairs))
+        new = _unknown(batch.client, *self._index)
+        if new.any():
+            clients = int(self._count[0]) + len(np.unique(batch.client[new]))
+            self._index = fitting(self._index, clients)
+            for name in ("_clients", "_cells", "_kinds", "_revenue", "_changed"):
+                setattr(self, name, grown(getattr(self, name), clients))
+        keys = _pair_keys(batch.client, batch.source)
+        new = _unknown(keys, *self._pair_index)
+        if new.any():
+            pairs = int(self._pair_count[0]) + len(np.unique(keys[new]))
+            self._pair_index = fitting(self._pair_index, pairs)
+            for name in ("_pairs", "_lags", "_pair_changed"):
+                setattr(self, name, grown(getattr(self, name), pairs))
 
     def _add_revenue(self, batch: Any, buckets: NDArray[np.uint8]) -> None:
-        paid = np.flatnonzero((buckets == 0) & (getattr(batch, "revenue", np.zeros(1)) > 0))
         if not hasattr(batch, "revenue"):
             return
-        for i in paid.tolist():
+        for i in np.flatnonzero((buckets == 0) & (batch.revenue > 0)).tolist():
             row = find(*self._index, batch.client[i])
             self._revenue[row] += round(float(batch.revenue[i]) * _MICRO)
 
@@ -181,6 +200,11 @@ class Counters:
         rows = np.flatnonzero(self._pair_changed[: int(self._pair_count[0])])
         self._pair_changed[rows] = 0
         return [self._freshness_row(row) for row in rows.tolist()]
+
+    def mark_changed(self) -> None:
+        """Let the next takes hold everything again: the last could not be written."""
+        self._changed[: int(self._count[0])] = 1
+        self._pair_changed[: int(self._pair_count[0])] = 1
 
     def _freshness_row(self, row: int) -> FreshnessRow:
         pair = self._pairs[row]
@@ -226,9 +250,7 @@ class Counters:
         for name in _PAIR.names or ():
             counters._pairs[name] = columns[f"counters.pairs.{name}"]
         pairs = counters._pairs
-        keys = np.array(
-            [mix(np.uint64(p["client"]) ^ mix(np.uint64(p["source"]))) for p in pairs], np.uint64
-        )
+        keys = _pair_keys(pairs["client"].copy(), pairs["source"].copy())
         counters._pair_index = rebuilt(keys, np.arange(len(lags), dtype=np.int32), len(lags))
         counters._lags = lags.copy()
         counters._pair_changed = np.ones(len(lags), np.uint8)

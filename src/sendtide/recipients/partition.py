@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.time import ZoneTable
-from sendtide.recipients.counters import Counters, FreshnessRow
+from sendtide.recipients.counters import Counters
 from sendtide.recipients.history import histories, live_counts
 from sendtide.recipients.join import DUE_BUCKETS, retire, settle
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
@@ -262,14 +262,6 @@ class RecipientPartition:
             person = self.people[row]
             if (int(person["client"]), int(person["high"]), int(person["low"])) in gone:
                 self._erased.append(row)
-
-    def take_client_counts(self) -> list[tuple[int, int, dict[str, int]]]:
-        """See `Counters.take_clients`."""
-        return self.counters.take_clients()
-
-    def take_freshness(self) -> list[FreshnessRow]:
-        """See `Counters.take_freshness`."""
-        return self.counters.take_freshness()
 
     @property
     def recipients(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sendtide.clients import ClientOutcome, ClientPartition, ClientSettings, LearnedRows
-from sendtide.events.errors import CorruptData
+from sendtide.events.errors import CorruptData, Unavailable
 from sendtide.events.examples import ExampleBlock
 from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
@@ -116,14 +116,19 @@ class ClientStage(Stage[ClientPartition]):
         owner = self.owner(held)
         summaries = [self._summary(asdict(row)) for row in held.state.summaries()]
         if summaries:
-            await self.write(self._sink.write_models, owner, summaries)
-        if held.counts_changed():
-            counts = [
-                PartitionCounts(client_id=None, topic=t, partition=held.number, counts=dict(table))
-                for t, table in held.counts.items()
+            try:
+                await self.write(self._sink.write_models, owner, summaries)
+            except Unavailable:
+                held.state.mark_summaries_changed()
+                raise
+        counts = held.counts_now()
+        if counts != held.published:
+            rows = [
+                PartitionCounts(client_id=None, topic=t, partition=held.number, counts=table)
+                for t, table in counts.items()
             ]
-            await self.write(self._sink.write_counts, owner, counts)
-            held.counts_published()
+            await self.write(self._sink.write_counts, owner, rows)
+            held.published = counts  # as written: more was counted while that was under way
         if time.monotonic() - self._models_sent >= self._models_every_s:
             self._models_sent = time.monotonic()
             for other in tuple(self.held.values()):

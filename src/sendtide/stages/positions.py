@@ -28,6 +28,8 @@ class Positions:
 
     applied: dict[str, int] = field(default_factory=dict)
     emitted: dict[str, int] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)
+    """Offsets by topic that the broker deleted before they were applied; empty if none."""
 
     @classmethod
     def recovered(
@@ -45,7 +47,10 @@ class Positions:
         """
         positions = cls()
         for topic, (first, end) in log.items():
+            known = snapshot.get(topic, committed.get(topic, first))
             start = max(snapshot.get(topic, first), first)
+            if first > known:
+                positions.missed[topic] = first - known
             positions.applied[topic] = start
             positions.emitted[topic] = max(start, min(committed.get(topic, start), end))
         return positions

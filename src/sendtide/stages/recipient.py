@@ -206,10 +206,15 @@ class RecipientStage(Stage[RecipientPartition]):
             except Unavailable:
                 state.mark_changed(changed[start:])
                 raise
-        if held.counts_changed():
-            await self.write(self._sink.write_counts, owner, self._counts(held))
-            await self.write(self._sink.write_freshness, owner, self._freshness(held))
-            held.counts_published()
+        counts = held.counts_now()
+        if counts != held.published:
+            try:
+                await self.write(self._sink.write_counts, owner, self._counts(held))
+                await self.write(self._sink.write_freshness, owner, self._freshness(held))
+            except Unavailable:
+                state.counters.mark_changed()
+                raise
+            held.published = counts  # as written: more was counted while that was under way
 
     def take_ages_s(self) -> tuple[float | None, float | None]:
         """Median and 99th percentile of event-to-published age since the last call, in seconds."""
@@ -242,7 +247,7 @@ class RecipientStage(Stage[RecipientPartition]):
             PartitionCounts(client_id=None, topic=topic, partition=held.number, counts=dict(table))
             for topic, table in held.counts.items()
         ]
-        for client, topic, counts in held.state.take_client_counts():
+        for client, topic, counts in held.state.counters.take_clients():
             rows.append(
                 PartitionCounts(
                     client_id=self._clients[client],
@@ -267,7 +272,7 @@ class RecipientStage(Stage[RecipientPartition]):
                 lag_p99_s=row.lag_p99_s,
                 late=row.late,
             )
-            for row in held.state.take_freshness()
+            for row in held.state.counters.take_freshness()
         ]
 
 

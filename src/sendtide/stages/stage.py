@@ -63,13 +63,9 @@ class Held(Generic[State]):
         table = self.counts.setdefault(topic, {})
         table[bucket] = table.get(bucket, 0) + number
 
-    def counts_changed(self) -> bool:
-        """True if some count differs from what readers were told last."""
-        return self.counts != self.published
-
-    def counts_published(self) -> None:
-        """Note that readers have the counts as they are now."""
-        self.published = {topic: dict(table) for topic, table in self.counts.items()}
+    def counts_now(self) -> dict[str, dict[str, int]]:
+        """A copy of the counts, to compare with what readers were told last."""
+        return {topic: dict(table) for topic, table in self.counts.items()}
 
     async def delivered(self) -> None:
         """Wait for the outputs of all chunks applied so far."""
@@ -152,7 +148,20 @@ class Stage(ABC, Generic[State]):
             positions.applied,
             positions.remaining(),
         )
+        self._note_missed(held)
         return dict(positions.applied)
+
+    def _note_missed(self, held: Held[State]) -> None:
+        """Say loudly what the broker deleted before it was read: no replay brings it back."""
+        for topic, missed in held.runtime.positions.missed.items():
+            held.count(topic, "missed", missed)
+            logger.error(
+                "%s/%d: %d offsets were deleted by the broker before they were read; give the "
+                "topic a retention longer than the longest outage, and restore them from elsewhere",
+                topic,
+                held.number,
+                missed,
+            )
 
     def _recover(self, number: int) -> tuple[Manifest | None, State, dict[str, dict[str, int]]]:
         found = self._snapshots.newest(number)

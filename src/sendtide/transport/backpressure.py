@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from sendtide.transport.rebalance import TopicPartition
 
@@ -64,11 +64,17 @@ class InFlight:
         with self._changed:
             return self._pieces.get(partition, 0), self._bytes.get(partition, 0)
 
-    def wait_below(self, timeout_s: float) -> set[TopicPartition]:
-        """Wait for every partition to be below its limit; return those that are still not."""
+    def wait_below(
+        self, timeout_s: float, paused: Set[TopicPartition] = frozenset()
+    ) -> set[TopicPartition]:
+        """Wait for every partition to be below its limit; return those that are still not.
+
+        Those already paused are neither waited for nor returned: one slow partition must not hold
+        up the others.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._over(1.0), timeout_s)
-            return self._over(1.0)
+            self._changed.wait_for(lambda: not self._over(1.0) - paused, timeout_s)
+            return self._over(1.0) - paused
 
     def relieved(self, partitions: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Those of `partitions` that are at or below half of their limit."""

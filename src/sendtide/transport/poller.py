@@ -258,8 +258,12 @@ class Poller:
             messages = [m for m in messages if not self._is_error(m)]
             if not messages:
                 return
-        runs = split_into_runs(messages)
-        mean = sum(size for _, _, size in runs) / len(messages)
+        # A rebalance inside this very fetch may have taken partitions away. Counted as in flight
+        # they would never be finished, and pause the partition for good when it comes back.
+        runs = [run for run in split_into_runs(messages) if run[0] in self._assigned]
+        if not runs:
+            return
+        mean = sum(size for _, _, size in runs) / sum(len(run) for _, run, _ in runs)
         # Grow at once, shrink slowly: a fetch of large messages must not overshoot twice.
         self._message_bytes = max(mean, 0.7 * self._message_bytes + 0.3 * mean)
         # Counted here and not where it is received, so that a busy application cannot be outrun.
@@ -280,7 +284,7 @@ class Poller:
 
     def _relieve(self) -> None:
         """Pause partitions with too much work in flight, resume those that caught up."""
-        over = (self._in_flight.wait_below(_PATIENCE_S) - self._paused) & self._assigned
+        over = self._in_flight.wait_below(_PATIENCE_S, self._paused) & self._assigned
         if over:
             self._consumer.pause([Position(*p) for p in over])
             self._paused |= over

@@ -4,6 +4,8 @@ Rows come from several origins, each in about the order of time, but one may be 
 say while it catches up. So the watermark is the oldest of the origins' newest times minus the
 allowed lateness; it never falls. A window closes with the row that lifts the watermark to its end;
 a row whose window is closed is late: counted, not added.
+A window with fewer rows than anybody could judge is dropped when it closes: a replayed archive or
+a quiet night closes as many windows as it has rows, and a window would be the price of a row.
 `OPEN_WINDOWS` places in a ring hold the open windows. An origin that falls silent would keep them
 open for ever, so the watermark stays at most that many windows behind the newest row of all.
 """
@@ -29,6 +31,8 @@ SKIP: Final = 255
 """A bin that is not counted: the series has nothing to be compared with yet."""
 _FREE: Final = -1
 _NO_TIME: Final = -(1 << 62)
+_LONGEST_LIST: Final = 4_096
+"""Rows of a window that are remembered one by one, so that dropping it costs no more than they."""
 _NEWEST, _LATE, _WATERMARK = range(3)
 """Places in `clock`."""
 
@@ -43,6 +47,31 @@ class ClosedWindow:
 
 
 @njit(cache=True)
+def _drop_small(
+    watermark: int, size_ms: int, ring: Any, filled: Any, lists: Any, counts: Any
+) -> tuple[Any, bool]:
+    """Drop windows that are due and hold too few rows; return (end of the oldest, any other due).
+
+    filled: (windows,) rows in each. lists: (windows, fewest) client row of each.
+    """
+    oldest_end = np.int64(1 << 62)
+    others = False
+    for slot in range(len(ring)):
+        if ring[slot] == -1:
+            continue
+        end = (ring[slot] + 1) * size_ms
+        if end <= watermark and filled[slot] < lists.shape[1]:
+            for k in range(filled[slot]):
+                counts[slot, lists[slot, k]] = 0
+            filled[slot] = 0
+            ring[slot] = -1
+            continue
+        oldest_end = min(oldest_end, end)
+        others = others or end <= watermark
+    return oldest_end, others
+
+
+@njit(cache=True)
 def _add_rows(
     begin: int,
     rows: Any,
@@ -52,6 +81,8 @@ def _add_rows(
     clock: Any,
     newest: Any,
     ring: Any,
+    filled: Any,
+    lists: Any,
     counts: Any,
 ) -> int:
     """Add rows from `begin` until one closes a window; return how many rows are done.
@@ -60,10 +91,7 @@ def _add_rows(
     newest times. newest: (1,) newest time of this origin.
     """
     size_ms, lateness_ms, behind_ms, others_ms = limits
-    oldest_end = np.int64(1 << 62)
-    for slot in range(len(ring)):
-        if ring[slot] != -1:
-            oldest_end = min(oldest_end, (ring[slot] + 1) * size_ms)
+    oldest_end, _ = _drop_small(-(1 << 62), size_ms, ring, filled, lists, counts)
     for i in range(begin, len(rows)):
         number = times[i] // size_ms
         end = (number + 1) * size_ms
@@ -76,11 +104,16 @@ def _add_rows(
         watermark = max(min(newest[0], others_ms) - lateness_ms, clock[0] - behind_ms)
         clock[2] = max(clock[2], watermark)
         if clock[2] >= oldest_end:
-            # The row closes windows whose places it may need: they are taken out first.
-            return i
+            oldest_end, full = _drop_small(clock[2], size_ms, ring, filled, lists, counts)
+            if full:
+                # The row closes windows whose places it may need: they are taken out first.
+                return i
         slot = number % len(ring)
         ring[slot] = number
         oldest_end = min(oldest_end, end)
+        if filled[slot] < lists.shape[1]:
+            lists[slot, filled[slot]] = rows[i]
+        filled[slot] += 1
         for j in range(bins.shape[1]):
             if bins[i, j] != 255:
                 counts[slot, rows[i], j, bins[i, j]] += 1
@@ -95,9 +128,12 @@ class TumblingCounts:
         lateness_ms: how far behind the newest row a row may be.
         series: how many series a row has.
         bins: how many bins each has.
+        fewest: windows with fewer rows, of all clients together, are dropped and not returned.
     """
 
-    def __init__(self, size_ms: int, lateness_ms: int, series: int, bins: int) -> None:
+    def __init__(
+        self, size_ms: int, lateness_ms: int, series: int, bins: int, fewest: int = 0
+    ) -> None:
         if size_ms <= 0 or lateness_ms < 0:
             msg = f"window of {size_ms} ms with lateness {lateness_ms} ms; allowed: > 0 and >= 0"
             raise ValueError(msg)
@@ -107,6 +143,8 @@ class TumblingCounts:
         self._newest_of: dict[int, I64] = {}
         self._ring: I64 = np.full(OPEN_WINDOWS, _FREE, np.int64)
         self._counts: I32 = np.zeros((OPEN_WINDOWS, 1, series, bins), np.int32)
+        self._filled: I64 = np.zeros(OPEN_WINDOWS, np.int64)
+        self._lists: I32 = np.zeros((OPEN_WINDOWS, min(fewest, _LONGEST_LIST)), np.int32)
 
     @property
     def late(self) -> int:
@@ -159,6 +197,8 @@ class TumblingCounts:
                 self._clock,
                 newest,
                 self._ring,
+                self._filled,
+                self._lists,
                 self._counts,
             )
             if done == len(rows):
@@ -175,6 +215,7 @@ class TumblingCounts:
             end = int(ends[slot])
             closed.append(ClosedWindow(end - self.size_ms, end, self._counts[slot].copy()))
             self._counts[slot] = 0
+            self._filled[slot] = 0
             self._ring[slot] = _FREE
         return closed
 
@@ -205,3 +246,15 @@ class TumblingCounts:
         for number, table in zip(columns["numbers"].tolist(), counts, strict=True):
             self._ring[number % OPEN_WINDOWS] = number
             self._counts[number % OPEN_WINDOWS, : len(table)] = table
+        self._recount()
+
+    def _recount(self) -> None:
+        """Find again which client rows each window holds, and no fewer rows than it has."""
+        self._filled[:] = 0
+        for slot in np.flatnonzero(self._ring != _FREE):
+            held = np.flatnonzero(self._counts[slot].any(axis=(1, 2)))
+            most = int(self._counts[slot].sum(axis=(0, 2)).max(initial=0))
+            self._filled[slot] = max(most, len(held))
+            listed = held[: self._lists.shape[1]]
+            self._lists[slot, : len(listed)] = listed
+            self._lists[slot, len(listed) :] = 0
