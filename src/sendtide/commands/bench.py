@@ -13,7 +13,8 @@ from sendtide.commands.application import CHECK_FAILED
 from sendtide.commands.options import JsonFile, Kafka, KafkaConfig, RedisUrl, servers_of
 from sendtide.commands.output import publish
 from sendtide.commands.program import new_program
-from sendtide.models import LinearSettings, measure_parity
+from sendtide.models import LinearSettings
+from sendtide.models.parity import measure_parity
 
 __all__ = ["program"]
 

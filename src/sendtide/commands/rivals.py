@@ -110,8 +110,7 @@ def _faust(group: str, brokers: list[str]) -> Any:
         group,
         broker=[f"kafka://{broker}" for broker in brokers],
         consumer_auto_offset_reset="earliest",
-        value_serializer="raw",
-        key_serializer="raw",
+        key_serializer="raw",  # values are decoded as JSON, which is Faust's own default
         web_enabled=False,
         topic_disable_leader=True,
         broker_session_timeout=6,

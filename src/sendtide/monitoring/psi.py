@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 __all__ = ["BINS", "CELLS", "CONVENTION", "MISSING", "bin_rows", "psi", "psi_p_value"]
 __all__ += ["reference_edges"]
@@ -88,5 +88,5 @@ def psi_p_value(reference: NDArray[Any], current: NDArray[Any], index: F64) -> F
     freedom = ((reference + current) > 0).sum(axis=-1) - 1
     testable = (n > 0) & (m > 0) & (freedom > 0)
     scale = np.where(testable, 1 / np.maximum(n, 1) + 1 / np.maximum(m, 1), 1.0)
-    p = chi2.sf(index / scale, np.maximum(freedom, 1))
+    p = chdtrc(np.maximum(freedom, 1), index / scale)
     return np.asarray(np.where(testable, p, 1.0))
