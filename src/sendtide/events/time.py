@@ -77,6 +77,7 @@ def _change_between(zone: ZoneInfo, low: int, high: int) -> int:
     return high
 
 
+@cache
 def zone_transitions(name: str) -> tuple[I64, I64]:
     """Return (start of each period in UTC seconds, its offset from UTC in seconds).
 

@@ -77,7 +77,7 @@ class RecipientPartition:
         self.number = number
         self.settings = settings
         self.counters = Counters()
-        self._zones = ZoneTable()
+        self.zones = ZoneTable()
         self.newest: NDArray[np.int64] = np.full((3, 1), -(1 << 60), np.int64)
         self.seen = [SeenSet(settings.dedupe_window) for _ in range(3)]
         self._index = new_table(0)
@@ -107,7 +107,7 @@ class RecipientPartition:
         n = len(batch)
         self._room_for_people(n)
         self._room_for_pending(n)
-        hours, _ = self._zones.local_hours(batch.event_time_ms, batch.zone)
+        hours, _ = self.zones.local_hours(batch.event_time_ms, batch.zone)
         buckets, placed = np.zeros(n, np.uint8), np.full(n, NONE, np.int32)
         columns = (
             batch.identity,

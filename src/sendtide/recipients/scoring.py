@@ -17,7 +17,6 @@ from sendtide.events.records import (
     TIERS,
     encode_scores,
 )
-from sendtide.events.time import ZoneTable
 from sendtide.recipients.partition import Live, RecipientPartition
 from sendtide.recipients.tables import NONE
 
@@ -119,7 +118,7 @@ def answers(
     scores, tiers, effective, versions = scorer.slots(
         live.client, live.segment, live.exposures, live.opens
     )
-    starts, _ = ZoneTable().local_hours(batch.window_start_ms, live.zone)
+    starts, _ = state.zones.local_hours(batch.window_start_ms, live.zone)
     best = scores.argmax(axis=1).astype(np.uint8)
     open_p = scorer.open_probability(live.client, best, _no_content(len(batch)), live.history)
     out = []
