@@ -25,11 +25,6 @@ from sendtide.local.kafka import start_kafka
 from sendtide.pipeline import load_pipeline
 from sendtide.transport import create_topics
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("SENDTIDE_FAULTS"),
-    reason="a minute on Apache Kafka; run it with SENDTIDE_FAULTS=1",
-)
-
 EVENTS = 120_000
 KILLS = 3
 PARTITIONS = 4

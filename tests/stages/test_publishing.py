@@ -1,0 +1,136 @@
+"""What readers see of a partition: nothing counted while a write is under way may be left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+from confluent_kafka import Message
+
+from sendtide.events.errors import Unavailable
+from sendtide.events.messages import SendEvent
+from sendtide.models import ModelDirectory
+from sendtide.pipeline import Pipeline
+from sendtide.sinks import MemoryStore
+from sendtide.stages.recipient import RecipientStage
+from sendtide.state import SnapshotStore
+from sendtide.transport import Chunk
+
+RECIPIENT = "00112233445566778899aabbccddeeff"
+NOW_MS = 1_790_000_000_000
+
+
+class Store(MemoryStore):
+    """Does `before` once, ahead of the next write of counts."""
+
+    before: Callable[[], None] | None = None
+
+    def write_counts(self, *arguments: Any) -> None:
+        """As the parent."""
+        before, self.before = self.before, None
+        if before is not None:
+            before()
+        super().write_counts(*arguments)
+
+
+class Log:
+    """The group has committed nothing, and the log begins at 0."""
+
+    def committed(self, _: Any) -> dict[str, int]:
+        """Nothing."""
+        return {}
+
+    def log(self, partitions: Any) -> dict[str, tuple[int, int]]:
+        """From 0 on."""
+        return {topic: (0, 0) for topic, _ in partitions}
+
+
+class Delivered:
+    """Stored at once."""
+
+    async def delivered(self) -> None:
+        """At once."""
+
+
+async def send(*_: Any) -> Delivered:
+    """Take everything."""
+    return Delivered()
+
+
+def chunk(offset: int) -> Chunk:
+    """One send."""
+    event = SendEvent(
+        source="esp",
+        id=f"send-{offset}",
+        client_id="c1",
+        recipient_id=RECIPIENT,
+        event_time_ms=NOW_MS + offset,
+    )
+    message = Message(
+        topic="email.sends",
+        partition=0,
+        offset=offset,
+        key=f"c1:{RECIPIENT}".encode(),
+        value=msgspec.json.encode(event),
+        timestamp=(1, NOW_MS + offset),
+    )
+    return Chunk("email.sends", 0, [message], 1, 1, lambda _: None)
+
+
+async def stream(*chunks: Chunk) -> Any:
+    """Chunks for an agent."""
+    for one in chunks:
+        yield one
+
+
+def run(scenario: Callable[[RecipientStage, Store], Coroutine[Any, Any, None]], folder: str) -> int:
+    """Play with one partition; return the sends that readers are told of at the end."""
+    store, failures = Store(), []
+
+    async def play() -> None:
+        stage = RecipientStage(
+            Pipeline(),
+            ModelDirectory(),
+            send=send,
+            sink=store,
+            snapshots=SnapshotStore(folder, "recipients", 2),
+            offsets=Log(),
+            on_failure=failures.append,
+        )
+        await stage.assigned(0)
+        await stage.consume(stream(chunk(0)))
+        await scenario(stage, store)
+        await stage.publish_all()
+
+    asyncio.run(play())
+    assert failures == []
+    applied = store.totals()["email.sends"]["applied"]
+    assert store.counts("c1")["email.sends"]["applied"] == applied
+    return applied
+
+
+def test_what_is_counted_during_a_write_is_published_by_the_next(tmp_path):
+    """Otherwise the last events before a quiet hour would never be seen."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        loop = asyncio.get_running_loop()
+        more = lambda: stage.consume(stream(chunk(1)))  # noqa: E731
+        store.before = lambda: asyncio.run_coroutine_threadsafe(more(), loop).result(5)
+        await stage.publish_all()
+
+    assert run(scenario, str(tmp_path)) == 2
+
+
+def test_counts_that_could_not_be_written_are_written_later(tmp_path):
+    """A server that is away for a moment loses no client's counts."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        def away() -> None:
+            raise Unavailable("away")
+
+        store.before = away
+        await stage.publish_all()
+
+    assert run(scenario, str(tmp_path)) == 1
