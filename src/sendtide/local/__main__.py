@@ -6,20 +6,22 @@ import argparse
 import signal
 import sys
 import tempfile
-import threading
+import time
 from pathlib import Path
 
 from sendtide.events.errors import SendtideError
-from sendtide.local.kafka import fetch_kafka, start_kafka
+from sendtide.local.kafka import fetch_kafka, start_kafka, stop_kafka
 
 
 def main() -> int:
     """Fetch, or run until told to stop; 2 and a sentence if it cannot."""
     parser = argparse.ArgumentParser(prog="scripts/kafka", description=__doc__)
-    parser.add_argument("command", choices=["fetch", "start"])
-    parser.add_argument("--brokers", type=int, choices=[1, 3], default=1)
-    parser.add_argument("--port", type=int, default=None)
-    parser.add_argument("--data", type=Path, default=None, help="without it a temporary one")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("fetch", help="only fetch the jars; prints their folder")
+    start = commands.add_parser("start", help="run until Ctrl-C or SIGTERM; prints the address")
+    start.add_argument("--brokers", type=int, choices=[1, 3], default=1)
+    start.add_argument("--port", type=int, help="of the first broker; a free one if absent")
+    start.add_argument("--data", type=Path, help="kept; a temporary folder if absent")
     options = parser.parse_args()
     try:
         if options.command == "fetch":
@@ -29,22 +31,28 @@ def main() -> int:
     except SendtideError as error:
         print(f"scripts/kafka: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def run(data: Path | None, brokers: int, port: int | None) -> int:
-    """Start, say where, wait for SIGINT or SIGTERM, stop."""
-    told = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: told.set())
+    """Start, say where, wait for SIGINT or SIGTERM, stop; 1 if a broker ended by itself."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both as KeyboardInterrupt
     with tempfile.TemporaryDirectory(prefix="sendtide-kafka-") as temporary:
         servers = start_kafka(data or Path(temporary), brokers, port)
-        print(f"bootstrap={','.join(server.address for server in servers)}", flush=True)
-        told.wait()
-        for server in servers:
-            server.process.terminate()
-        for server in servers:
-            server.stop(30.0)
-    return 0
+        try:
+            print(f"bootstrap={','.join(server.address for server in servers)}", flush=True)
+            while all(server.running for server in servers):
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            return 0
+        else:
+            for server in servers:
+                if not server.running:
+                    print(f"{server.name} ended by itself: {server.tail()}", file=sys.stderr)
+            return 1
+        finally:
+            stop_kafka(servers)
 
 
 if __name__ == "__main__":

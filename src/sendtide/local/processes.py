@@ -1,18 +1,18 @@
 """Child processes that never outlive us: ended in order on a normal exit, by the kernel otherwise.
 
-Linux delivers a parent-death signal when the *thread* that made the child ends, so start children
-from the main thread. Elsewhere an orderly stop still works, a SIGKILL of the parent does not reach
-the children.
+Linux delivers a parent-death signal when the *thread* that made the child ends; children are
+therefore started from the main thread only. Elsewhere an orderly stop still works, but a SIGKILL of
+the parent does not reach the children.
 """
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import os
-import signal
-import socket
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,43 +21,12 @@ from typing import Final
 
 from sendtide.events.errors import ConfigurationError, Unavailable
 
-__all__ = ["ServerProcess", "free_port", "start_program"]
+__all__ = ["ServerProcess", "start_program"]
 
-_PR_SET_PDEATHSIG: Final = 1
+_LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _READY_POLL_S: Final = 0.02
 _TAIL_BYTES: Final = 2_000
-
-
-def free_port() -> int:
-    """A port on loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def refuse_busy_port(port: int, what: str) -> None:
-    """Raise `ConfigurationError` if something listens on `port` of loopback."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            msg = (
-                f"port {port} for {what} is in use; stop what listens there "
-                f"(`ss -ltnp 'sport = :{port}'` names it) or choose another port"
-            )
-            raise ConfigurationError(msg)
-
-
-def _die_with_parent(parent: int) -> Callable[[], None]:
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-    def prepare() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # the parent died before the call
-                os._exit(1)
-
-    return prepare
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(slots=True)
@@ -91,7 +60,11 @@ class ServerProcess:
             Unavailable: it ended or was not ready in time; with the last lines of its log.
         """
         deadline = time.monotonic() + timeout_s
-        while not ready():
+        while True:
+            answered = ready()
+            # A stranger may answer in place of a child that found its port taken.
+            if answered and self.running:
+                return
             if not self.running or time.monotonic() > deadline:
                 state = "is not ready" if self.running else f"ended with {self.process.returncode}"
                 msg = f"{self.name} {state} within {timeout_s:.0f} s; {self.log}: {self.tail()}"
@@ -111,29 +84,47 @@ def start_program(
     address: str,
     logs: Path,
     environment: Mapping[str, str] | None = None,
+    feed: bytes = b"",
 ) -> ServerProcess:
-    """Start `command` with its output in `logs/<name>.log`.
+    """Start `command` with its output in `logs/<name>.log`; `feed` is its standard input.
+
+    The input is for what must not stand on a command line that every user of the machine may read;
+    a few kilobytes at most.
 
     Raises:
-        ConfigurationError: the log cannot be written, or the program is missing or not executable.
+        ConfigurationError: the program is missing, or the log cannot be written.
+        RuntimeError: not called from the main thread; the child would end with this thread.
     """
+    if threading.current_thread() is not threading.main_thread():
+        msg = f"{name} must be started from the main thread: a child ends with its parent's thread"
+        raise RuntimeError(msg)
+    program = shutil.which(command[0])
+    if program is None:
+        msg = f"{name} cannot be started: there is no program {command[0]} here; install it first"
+        raise ConfigurationError(msg)
+    launch = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), program, *command[1:]]
     log = logs / f"{name}.log"
     try:
         logs.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own command lines
-                list(command),
-                stdin=subprocess.DEVNULL,
+                launch,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
-                preexec_fn=_die_with_parent(os.getpid()),
-                start_new_session=True,
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on, in order
             )
     except OSError as error:
-        msg = (
-            f"{name} cannot be started ({error.strerror}: {error.filename}); give a folder you "
-            "may write to with --data, and check that the disk is not full"
-        )
-        raise ConfigurationError(msg) from error
+        raise ConfigurationError(_refusal(name, log, error)) from error
+    assert process.stdin is not None
+    process.stdin.write(feed)
+    process.stdin.close()
     return ServerProcess(name, process, address, log)
+
+
+def _refusal(name: str, log: Path, error: OSError) -> str:
+    what = f"{name} cannot be started: {log} cannot be written ({error.strerror})"
+    if error.errno in _FULL:
+        return f"{what}; the disk is full, make room or give a folder on another disk with --data"
+    return f"{what}; give a folder you may write to with --data"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import faust
 
 __all__ = ["run_worker"]
+
+# Faust and mode silence the loggers of their services where logging is not set up; not this one.
+_log = logging.getLogger(__name__)
 
 
 def run_worker(
@@ -32,8 +36,12 @@ def run_worker(
         redirect_stdouts=False,
         override_logging=False,
     )
+    worker.spinner = None  # it writes terminal codes to standard output
+    code: object = 0
     try:
         worker.execute_from_commandline()
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return 0
+        code = ended.code
+    if app.crash_reason is not None:
+        _log.critical("the worker stopped because of an error", exc_info=app.crash_reason)
+    return code if isinstance(code, int) else int(code is not None)
