@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -136,8 +135,7 @@ class Cluster:
     def end(self, children: Sequence[ServerProcess], timeout_s: float = 20.0) -> None:
         """End these together with SIGTERM and wait for all."""
         for child in children:
-            if child.running:
-                os.kill(child.process.pid, signal.SIGTERM)
+            child.ask_to_stop()
         deadline = time.monotonic() + timeout_s
         for child in children:
             child.stop(max(0.5, deadline - time.monotonic()))

@@ -126,8 +126,7 @@ def start_kafka(folder: Path, brokers: int = 1, port: int | None = None) -> list
 def stop_kafka(servers: Sequence[ServerProcess]) -> None:
     """End all nodes together: one alone waits in vain for a controller to release it."""
     for server in servers:
-        if server.running:
-            server.process.terminate()
+        server.ask_to_stop()
     for server in servers:
         server.stop(_STOP_S)
 
@@ -179,7 +178,9 @@ def _cluster_id(folder: Path) -> str:
     """One for all nodes of a folder, for as long as the folder lives."""
     file = folder / "cluster-id"
     if not file.exists():
-        file.write_text(urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+        # Hexadecimal, sixteen characters of it: an id of Kafka's own making may begin with a dash,
+        # which its tool then takes for an option.
+        file.write_text(urlsafe_b64encode(uuid.uuid4().hex[:16].encode()).decode().rstrip("="))
     return file.read_text()
 
 

@@ -37,16 +37,23 @@ class ServerProcess:
     process: subprocess.Popen[bytes]
     address: str
     log: Path
+    asked: bool = False
 
     @property
     def running(self) -> bool:
         """True while the process lives."""
         return self.process.poll() is None
 
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM once: a second one tells our own programs to drop what they hold."""
+        if self.running and not self.asked:
+            self.asked = True
+            self.process.terminate()
+
     def stop(self, timeout_s: float = 10.0) -> int:
         """End it with SIGTERM, after `timeout_s` with SIGKILL; return its exit status."""
+        self.ask_to_stop()
         if self.running:
-            self.process.terminate()
             try:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
