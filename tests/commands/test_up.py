@@ -43,7 +43,7 @@ def start(tmp_path):
 
 def test_up_runs_ends_by_itself_and_its_summary_adds_up(start, tmp_path):
     """Every simulated event is taken in and ends in exactly one bucket; nothing is left behind."""
-    running = start("--for", "8", "--json", "-", "--rate", "300")
+    running = start("--for", "15", "--json", "-")
     output, notes = running.communicate(timeout=90)
     assert running.returncode == 0, notes.decode()
     result = json.loads(output)
@@ -52,7 +52,7 @@ def test_up_runs_ends_by_itself_and_its_summary_adds_up(start, tmp_path):
     buckets = [events[n] for n in ("applied", "duplicate", "late", "dead_letter", "erased")]
     assert sum(buckets) == events["in"] == result["simulated"] > 15_000
     assert all(buckets), events
-    assert result["predictions"] > 0
+    assert result["predictions"] > 0 < result["windows"]
     assert set(result["urls"]) == {"dashboard", "endpoint", "metrics"}
     assert b"dashboard http://127.0.0.1:" in notes
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["logs"]
