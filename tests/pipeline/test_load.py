@@ -89,7 +89,7 @@ def test_the_demonstration_is_over_within_a_minute():
     demo = load_pipeline(PIPELINES / "demo.toml")
     assert demo.join.horizon_ms == 30_000
     assert demo.sends.allowed_lateness_ms == demo.engagements.allowed_lateness_ms == 5_000
-    assert demo.windows.size_ms == 10_000
+    assert demo.windows.size_ms == 5_000
 
 
 def test_an_empty_file_is_the_default_pipeline(tmp_path):

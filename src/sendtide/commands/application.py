@@ -42,6 +42,7 @@ _COMMANDS: Final = {
     "up": "Start everything on this machine, with a simulated provider.",
     "worker": "Run one worker until stopped.",
     "serve": "Serve predictions, metrics and the dashboard over HTTP.",
+    "keys": "Make API keys for an endpoint beyond loopback.",
     "topics": "Create, list and verify the nine topics.",
     "produce": "Send events from a file or standard input.",
     "simulate": "Send simulated mail and what becomes of it.",

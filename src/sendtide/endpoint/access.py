@@ -18,9 +18,10 @@ import base64
 import binascii
 import hashlib
 import ipaddress
+import re
 import secrets
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ __all__ = ["GRANT", "Grant", "Guard", "Keys", "is_loopback", "new_key"]
 
 GRANT: Final = "sendtide.grant"
 """Where the guard leaves the caller's grant in the ASGI scope."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OPEN_PATHS: Final = frozenset({"/v2/health/live", "/v2/health/ready"})
 """Probes carry no tenant's data and no key."""
 
@@ -76,6 +78,11 @@ class Keys:
 
     def __init__(self, grants: dict[str, Grant]) -> None:
         self._grants = grants
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of all keys."""
+        return frozenset(grant.name for grant in self._grants.values())
 
     @classmethod
     def from_file(cls, path: Path) -> Keys:
@@ -121,12 +128,20 @@ def _presented(scope: Scope) -> bytes | None:
     return None
 
 
-def new_key(name: str, clients: Iterable[str]) -> tuple[str, str]:
-    """A fresh secret, shown once, and the lines that let a key file know it."""
+def new_key(name: str, clients: Sequence[str]) -> tuple[str, str]:
+    """A fresh secret, shown once, and the lines that let a key file know it.
+
+    Raises:
+        ConfigurationError: a name of the key or a client that is none.
+    """
+    for word in (name, *clients):
+        if word != "*" and not _NAME.fullmatch(word):
+            msg = f'{word!r} is no name; allowed: 1 to 64 letters, digits, ".", "_" and "-"'
+            raise ConfigurationError(msg)
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
     listed = ", ".join(f'"{client}"' for client in clients)
-    return secret, f'[keys.{name}]\nsha256 = "{digest}"\nclients = [{listed}]\n'
+    return secret, f'[keys."{name}"]\nsha256 = "{digest}"\nclients = [{listed}]\n'
 
 
 def is_loopback(host: str) -> bool:
