@@ -5,13 +5,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.blocks import block, cut, example_rows
-from sendtide.clients import ClientPartition, ClientSettings
+from sendtide.clients import ChallengerSettings, ClientPartition, ClientSettings
 from sendtide.events.columns import pack, unpack
 from sendtide.events.errors import CorruptData
 from sendtide.events.examples import ExampleBlock
 
 SETTINGS = ClientSettings(
-    reference_rows=150, minimum_count=30, window_ms=10_000, window_lateness_ms=4_000
+    reference_rows=150,
+    minimum_count=30,
+    window_ms=10_000,
+    window_lateness_ms=4_000,
+    challengers=(
+        ChallengerSettings(
+            name="tree",
+            classes="tree.HoeffdingTreeClassifier",
+            # Without a depth River takes Python's recursion limit, which Hypothesis changes.
+            params=(("grace_period", 20), ("max_depth", 50)),
+            clients=frozenset({"client-1"}),
+        ),
+        ChallengerSettings(
+            name="scaled",
+            classes="preprocessing.StandardScaler | linear_model.LogisticRegression",
+        ),
+    ),
 )
 EXPOSURES, LABELS = example_rows(1200), example_rows(700, seed=2)
 LATER, MORE = example_rows(1500, seed=3, first=1200), example_rows(900, seed=4, first=700)
@@ -43,9 +59,9 @@ def _whole() -> tuple[str, list]:
 WHOLE = _whole()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
-    sizes=st.lists(st.integers(1, 400), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 400), min_size=3, max_size=5),
     repeat_every=st.integers(1, 6),
     restart_every=st.integers(2, 9),
 )
@@ -101,8 +117,8 @@ def test_a_snapshot_of_something_else_is_refused() -> None:
     fewer = {n: c for n, c in columns.items() if n != "learning.scores"}
     with pytest.raises(CorruptData, match="of partition 3"):
         ClientPartition.restore(4, SETTINGS, meta, columns)
-    with pytest.raises(CorruptData, match=r"version 2\.0"):
-        ClientPartition.restore(3, SETTINGS, meta | {"version": "2.0"}, columns)
+    with pytest.raises(CorruptData, match=r"version 3\.0"):
+        ClientPartition.restore(3, SETTINGS, meta | {"version": "3.0"}, columns)
     with pytest.raises(CorruptData, match="does not fit"):
         ClientPartition.restore(3, SETTINGS, meta, fewer)
 

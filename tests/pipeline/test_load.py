@@ -71,17 +71,16 @@ def test_default_toml_documents_every_key():
 
 
 def test_the_examples_in_comments_load_too(tmp_path):
-    """Uncommenting the River model and the hop gives a valid file."""
+    """Uncommenting the River model gives a valid file."""
     text = DEFAULT.read_text()
     block = re.search(r"(# \[\[models\]\]\n(?:# .*\n)+)", text)
     text = text.replace(block[1], re.sub(r"^# ", "", block[1], flags=re.MULTILINE))
     file = tmp_path / "p.toml"
-    file.write_text(text.replace('# hop = "10s"', 'hop = "10s"'))
+    file.write_text(text)
     pipeline = load_pipeline(file)
     assert isinstance(pipeline.models[2], RiverModel)
     assert pipeline.models[2].class_path == "tree.HoeffdingTreeClassifier"
     assert pipeline.models[2].clients == ["acme", "globex"]
-    assert pipeline.windows.hop_ms == 10_000
 
 
 def test_the_demonstration_is_over_within_a_minute():
@@ -136,21 +135,28 @@ def test_a_prefix_stands_before_topic_names(tmp_path):
             ["models[0].learning_rate: unknown key", "prior_strength"],
         ),
         (
-            '[[models]]\nname = "a"\nkind = "send_time"\nclients = [\n"x",\n3]',
-            4,
-            ["models[0].clients[1]: Input should be a valid string"],
+            '[clients]\nwith_models = [\n"x",\n3]',
+            2,
+            ["clients.with_models[1]: Input should be a valid string"],
         ),
         (
-            2 * '[[models]]\nname = "a"\nkind = "send_time"\n',
+            2 * '[[models]]\nname = "a"\nkind = "river"\nclass = "tree.SGTClassifier"\n',
             1,
             ["model names must differ; used twice: a"],
+        ),
+        (
+            "".join(f'[[models]]\nname = "{name}"\nkind = "send_time"\n' for name in "ab"),
+            1,
+            ["two models of kind send_time; allowed: one, and any number of river"],
+        ),
+        (
+            '[[models]]\nname = "a"\nkind = "river"\nclass = "os; rm"',
+            4,
+            ["models[0].class: 'os; rm' is not classes below", "HoeffdingTreeClassifier"],
         ),
         ('[drift]\ndetectors = ["psi", "ks"]', 2, ["drift.detectors[1]", "'psi' or 'adwin'"]),
         ("[drift]\nalpha = nan", 2, ["drift.alpha", "finite"]),
         ("[drift]\npsi_critical = 0.01", 1, ["below psi_floor"]),
-        ('[windows]\nsize = "1m"\nhop = "7s"', 1, ['hop "7s" does not divide size "1m"']),
-        ('[freshness]\ncritical = "1s"', 1, ['critical "1s" is not above warning "5m"']),
-        ("redis.prefix = ''", 1, ["redis.prefix: '' is not a prefix"]),
         ('["snapshots"]\n"keep" = 0', 2, ["snapshots.keep", ">= 1 and <= 100"]),
     ],
 )

@@ -8,6 +8,13 @@ first rows and 2.7 KB per segment for each client; 512 KB of repeat bits for eac
 
 from sendtide.clients.outcome import ClientOutcome, ClientSummary, LearnedRows
 from sendtide.clients.partition import ClientPartition
-from sendtide.clients.settings import ClientSettings
+from sendtide.clients.settings import ChallengerSettings, ClientSettings
 
-__all__ = ["ClientOutcome", "ClientPartition", "ClientSettings", "ClientSummary", "LearnedRows"]
+__all__ = [
+    "ChallengerSettings",
+    "ClientOutcome",
+    "ClientPartition",
+    "ClientSettings",
+    "ClientSummary",
+    "LearnedRows",
+]

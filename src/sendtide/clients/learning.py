@@ -21,7 +21,7 @@ from sendtide.models.bank import LinearBank, LinearSettings
 from sendtide.models.open_propensity import FEATURES, PRIOR_RATE, features
 from sendtide.models.send_time import HOURS, add_counts
 
-__all__ = ["RATE_STRENGTH", "SCORE_BINS", "Learning", "binned_auc"]
+__all__ = ["RATE_STRENGTH", "SCORE_BINS", "Learning", "binned_auc", "bounded_log_loss"]
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -52,13 +52,23 @@ def _running_rates(rows: Any, opened: Any, counts: Any, strength: float, prior: 
 
 
 @njit(cache=True)
+def _log_loss(prediction: float, opened: int, smallest: float) -> float:
+    p = min(max(prediction, smallest), 1.0 - smallest)
+    return float(-np.log(p) if opened else -np.log(1.0 - p))
+
+
+def bounded_log_loss(prediction: float, opened: bool) -> float:
+    """Log loss of one prediction, in nats, never infinite."""
+    return float(_log_loss(prediction, int(opened), _SMALLEST_P))
+
+
+@njit(cache=True)
 def _score(rows: Any, predictions: Any, opened: Any, smallest: float, sums: Any, bins: Any) -> Any:
     """Add losses to (clients, 2) log and Brier sums, scores to (clients, bins, 2) counts."""
     losses = np.empty(len(rows), np.float64)
     for i in range(len(rows)):
-        p = min(max(predictions[i], smallest), 1.0 - smallest)
         label = opened[i]
-        losses[i] = -np.log(p) if label else -np.log(1.0 - p)
+        losses[i] = _log_loss(predictions[i], label, smallest)
         sums[rows[i], 0] += losses[i]
         sums[rows[i], 1] += (predictions[i] - label) ** 2
         place = min(int(predictions[i] * bins.shape[1]), bins.shape[1] - 1)
@@ -118,8 +128,12 @@ class Learning:
         x = self.features(columns, self.rates()[rows])
         return x, self.bank.predict(rows, x)
 
-    def learn(self, rows: I32, segment_rows: I32, columns: Columns) -> tuple[F64, F64]:
-        """Predict, score and learn n label rows in order; return predictions and log losses."""
+    def learn(self, rows: I32, segment_rows: I32, columns: Columns) -> tuple[F64, F64, F64]:
+        """Predict, score and learn n label rows in order.
+
+        Returns:
+            Features (n, features), predictions (n,) and log losses (n,).
+        """
         opened = (columns["opened"] != 0).astype(np.int64)
         rates = _running_rates(rows, opened, self.counts, RATE_STRENGTH, PRIOR_RATE)
         x = self.features(columns, rates)
@@ -130,7 +144,7 @@ class Learning:
         named = segment_rows >= 0
         tables = self.segment_exposures, self.segment_opens
         add_counts(segment_rows[named], hours[named], opened[named], *tables)
-        return predictions, losses
+        return x, predictions, losses
 
     def all_hours(self) -> tuple[I64, I64]:
         """Exposures and opens by hour over all clients of the partition."""

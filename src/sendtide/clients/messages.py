@@ -6,13 +6,14 @@ from typing import Final
 
 import numpy as np
 
+from sendtide.clients.challengers import Failure
 from sendtide.clients.loss_alarms import LossChange
 from sendtide.clients.settings import ClientSettings
 from sendtide.clients.watching import SERIES, JudgedWindow
 from sendtide.events.messages import AlertMessage, MetricMessage
 from sendtide.monitoring.psi import CONVENTION
 
-__all__ = ["drift_alerts", "drift_metrics", "loss_alert"]
+__all__ = ["drift_alerts", "drift_metrics", "failure_alert", "loss_alert"]
 
 _ADWIN: Final = "log_loss.adwin"
 
@@ -102,4 +103,22 @@ def loss_alert(change: LossChange, client_id: str, settings: ClientSettings) -> 
         as_of_ms=change.at_ms,
         description=f"log loss {verb} from {change.before:.3f} to {change.after:.3f} ({_ADWIN}, "
         f"delta {settings.adwin_delta:g})",
+    )
+
+
+def failure_alert(failure: Failure, client_id: str) -> AlertMessage:
+    """A challenger raised and was put aside. value: labels it had learned."""
+    return AlertMessage(
+        id=f"challenger:{failure.at_ms}:{client_id}:{failure.model}",
+        client_id=client_id,
+        model=failure.model,
+        metric="learned",
+        state="firing",
+        severity="warning",
+        value=failure.learned,
+        threshold=failure.learned + 1,
+        since_ms=failure.at_ms,
+        as_of_ms=failure.at_ms,
+        description=f"the challenger raised after {failure.learned} labels and learns no more: "
+        f"{failure.reason}; mend its class or params in the pipeline file, which starts it anew",
     )

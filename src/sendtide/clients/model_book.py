@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.clients.challengers import Challengers
 from sendtide.clients.learning import Learning, binned_auc
 from sendtide.clients.loss_alarms import LossAlarms
 from sendtide.clients.outcome import ClientSummary
@@ -34,10 +36,20 @@ class ModelBook:
     learning: Learning
     watching: Watching
     loss_alarms: LossAlarms
+    challengers: Challengers
     exposed: I64
     newest_ms: I64
     _all_curve: F64 | None = field(default=None, init=False)
     _segments_of: dict[int, list[int]] | None = field(default=None, init=False)
+
+    def summaries(self, row: int) -> list[ClientSummary]:
+        """All models of one client: send time, open propensity, its challengers."""
+        return [self.send_time(row), self.open_propensity(row), *self._standings(row)]
+
+    def _standings(self, row: int) -> Iterator[ClientSummary]:
+        for standing in self.challengers.standings(row):
+            own = {**self._common(row), **asdict(standing), "model_version": standing.learned}
+            yield ClientSummary(**own, open_rate=self._open_rate(row))
 
     def send_time(self, row: int) -> ClientSummary:
         """Hours of one client, shrunk to those of all clients of the partition."""

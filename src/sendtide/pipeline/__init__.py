@@ -11,8 +11,8 @@ Limit: it says what to do, not how to reach servers; addresses and secrets are c
 from sendtide.pipeline.duration import format_duration, parse_duration
 from sendtide.pipeline.load import load_pipeline
 from sendtide.pipeline.model import (
+    Clients,
     Drift,
-    Freshness,
     InputTopic,
     Join,
     Model,
@@ -28,8 +28,8 @@ from sendtide.pipeline.model import (
 )
 
 __all__ = [
+    "Clients",
     "Drift",
-    "Freshness",
     "InputTopic",
     "Join",
     "Model",

@@ -12,21 +12,23 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_v
 from pydantic_core import core_schema
 
 from sendtide.events.topics import Topic
-from sendtide.pipeline.duration import format_duration, parse_duration
+from sendtide.pipeline.duration import parse_duration
 
-__all__ = ["Drift", "Freshness", "InputTopic", "Join", "Model", "OpenPropensityModel", "Pipeline"]
+__all__ = ["Clients", "Drift", "InputTopic", "Join", "Model", "OpenPropensityModel", "Pipeline"]
 __all__ += ["Publish", "Redis", "RiverModel", "SendTimeModel", "Snapshots", "Topics", "Windows"]
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
 _TOPIC_PREFIX: Final = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\z"
-_KEY_PREFIX: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\z"
-_CLASS_PATH: Final = r"^[a-z_][a-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+\z"
+_CLASS: Final = r"[a-z_][a-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+"
+_CLASSES: Final = rf"^{_CLASS}( \| {_CLASS}){{0,7}}\z"
 _LETTERS: Final = 'letters, digits, ".", "_", "-", starting with a letter or digit'
 PATTERN_MEANINGS: Final = {
     _NAME: f"a name: 1 to 64 {_LETTERS}",
     _TOPIC_PREFIX: f"a prefix: empty, or up to 64 {_LETTERS}",
-    _KEY_PREFIX: f"a prefix: 1 to 32 {_LETTERS}",
-    _CLASS_PATH: 'a class below "river", as "tree.HoeffdingTreeClassifier" is one',
+    _CLASSES: (
+        'classes below "river": a classifier, as "tree.HoeffdingTreeClassifier", and before it '
+        'transformers, as in "preprocessing.StandardScaler | linear_model.LogisticRegression"'
+    ),
 }
 """What each pattern means, for people."""
 
@@ -106,33 +108,41 @@ class Join(Section):
     dedupe_window: Annotated[int, Field(ge=1_000, le=100_000_000)] = 4_000_000
 
 
-class _AnyModel(Section):
-    name: Name
-    role: Literal["champion", "challenger"] = "champion"
-    clients: Literal["*"] | list[Name] = "*"
+class Clients(Section):
+    """Whose events teach models and are watched; those of others are counted and answered."""
+
+    with_models: Literal["*"] | list[Name] = "*"
 
 
-class SendTimeModel(_AnyModel):
+class SendTimeModel(Section):
     """Best hour of the week: opens per send, recipients shrunk to segment, client and all."""
 
     kind: Literal["send_time"]
+    name: Name
     prior_strength: Annotated[float, Field(gt=0, le=10_000)] = 8.0
 
 
-class OpenPropensityModel(_AnyModel):
+class OpenPropensityModel(Section):
     """Will it be opened: the compiled bank's logistic regression."""
 
     kind: Literal["open_propensity"]
+    name: Name
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
     l2: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 
-class RiverModel(_AnyModel):
-    """Any River classifier of opens, by its path below `river`."""
+class RiverModel(Section):
+    """Any River classifier of opens, a challenger: learns beside the built-in one, is compared.
+
+    class_path: below `river`; params: of the last class. One Python object per client learns row
+    by row, some thousand rows a second, so `clients` may name a few.
+    """
 
     kind: Literal["river"]
-    class_path: Annotated[str, Field(alias="class", pattern=_CLASS_PATH)]
+    name: Name
+    class_path: Annotated[str, Field(alias="class", pattern=_CLASSES)]
     params: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    clients: Literal["*"] | list[Name] = "*"
 
 
 Model: TypeAlias = Annotated[
@@ -144,19 +154,10 @@ Detector: TypeAlias = Literal["psi", "adwin"]
 
 
 class Windows(Section):
-    """Event-time windows of the monitoring; without a hop they tumble."""
+    """Tumbling event-time windows of the monitoring."""
 
     size_ms: Annotated[int, Between("1s", "1d")] = 60_000
-    hop_ms: Annotated[int, Between("1s", "1d")] | None = None
     allowed_lateness_ms: Annotated[int, Between("0s", "1d")] = 30_000
-
-    @model_validator(mode="after")
-    def _hops_fill_the_window(self) -> Self:
-        if self.hop_ms is not None and self.size_ms % self.hop_ms:
-            size, hop = format_duration(self.size_ms), format_duration(self.hop_ms)
-            msg = f'hop "{hop}" does not divide size "{size}"; allowed: a whole part of the size'
-            raise ValueError(msg)
-        return self
 
 
 class Drift(Section):
@@ -182,21 +183,6 @@ class Drift(Section):
         return self
 
 
-class Freshness(Section):
-    """How old the newest event of a source and client may be."""
-
-    warning_ms: Annotated[int, Between("1s", "30d")] = 5 * 60_000
-    critical_ms: Annotated[int, Between("1s", "30d")] = 60 * 60_000
-
-    @model_validator(mode="after")
-    def _critical_is_later(self) -> Self:
-        if self.critical_ms <= self.warning_ms:
-            critical, warning = format_duration(self.critical_ms), format_duration(self.warning_ms)
-            msg = f'critical "{critical}" is not above warning "{warning}"'
-            raise ValueError(msg)
-        return self
-
-
 class Snapshots(Section):
     """Where a partition's state is kept for the next start; any fsspec URL."""
 
@@ -208,7 +194,6 @@ class Snapshots(Section):
 class Redis(Section):
     """How results are kept in Redis."""
 
-    prefix: Annotated[str, Field(pattern=_KEY_PREFIX)] = "sendtide"
     ttl_ms: Annotated[int, Between("1m", "3650d")] = 35 * 86_400_000
     flush_interval_ms: Annotated[int, Between("10ms", "1m")] = 200
 
@@ -236,15 +221,24 @@ class Pipeline(Section):
     engagements: InputTopic = InputTopic.model_validate({"allowed_lateness": "6h"})
     requests: InputTopic = InputTopic()
     join: Join = Join()
+    clients: Clients = Clients()
     models: Annotated[list[Model], Field(min_length=1, max_length=64)] = Field(
         default_factory=_default_models
     )
     windows: Windows = Windows()
     drift: Drift = Drift()
-    freshness: Freshness = Freshness()
     snapshots: Snapshots = Snapshots()
     redis: Redis = Redis()
     publish: Publish = Publish()
+
+    @model_validator(mode="after")
+    def _one_model_of_a_built_in_kind(self) -> Self:
+        kinds = [model.kind for model in self.models]
+        repeated = sorted({k for k in kinds if k != "river" and kinds.count(k) > 1})
+        if repeated:
+            msg = f"two models of kind {', '.join(repeated)}; allowed: one, and any number of river"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _model_names_differ(self) -> Self:

@@ -6,16 +6,23 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from sendtide.clients import ClientOutcome, ClientPartition, ClientSettings, LearnedRows
+from sendtide.clients import (
+    ChallengerSettings,
+    ClientOutcome,
+    ClientPartition,
+    ClientSettings,
+    LearnedRows,
+)
+from sendtide.clients.challengers import Challengers
 from sendtide.events.errors import CorruptData, Unavailable
 from sendtide.events.examples import ExampleBlock
 from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
-from sendtide.pipeline import OpenPropensityModel, Pipeline, SendTimeModel
+from sendtide.pipeline import OpenPropensityModel, Pipeline, RiverModel, SendTimeModel
 from sendtide.sinks import ModelSummary, PartitionCounts
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
 from sendtide.stages.piece import Piece
@@ -53,7 +60,23 @@ def client_settings(pipeline: Pipeline) -> ClientSettings:
         adwin_delta=drift.adwin_delta,
         send_time_model=hours.name,
         open_propensity_model=opens.name,
+        detectors=frozenset(drift.detectors),
+        clients=_names(pipeline.clients.with_models),
+        challengers=tuple(
+            ChallengerSettings(
+                name=model.name,
+                classes=model.class_path,
+                params=tuple(model.params.items()),
+                clients=_names(model.clients),
+            )
+            for model in pipeline.models
+            if isinstance(model, RiverModel)
+        ),
     )
+
+
+def _names(clients: Literal["*"] | list[str]) -> frozenset[str] | None:
+    return None if clients == "*" else frozenset(clients)
 
 
 class ClientStage(Stage[ClientPartition]):
@@ -64,6 +87,7 @@ class ClientStage(Stage[ClientPartition]):
         super().__init__("clients", [name(EXAMPLES)], **wiring)
         self._name = name
         self._settings = client_settings(pipeline)
+        Challengers(self._settings.challengers)  # one of no use is told now, not by the first event
         self._models_every_s = pipeline.publish.models_ms / 1000
         self._models_sent = 0.0
         self._log = Path(progressive_log) if progressive_log else None
