@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,6 +14,7 @@ from sendtide.sinks import (
     Owner,
     PartitionCounts,
     RedisReader,
+    SourceFreshness,
     WorkerBeat,
 )
 from sendtide.sinks.prometheus import ReadModelCollector, render
@@ -53,8 +55,28 @@ def filled():
             client_id=None, topic="email.sends", partition=partition, counts=counts
         )
         store.write_counts(OWNER, [row])
+    for partition, age_ms, lag_s, late in ((0, 4_000, 0.5, 2), (1, 2_000, None, 3)):
+        row = SourceFreshness(
+            client_id="c4",
+            source="ses",
+            partition=partition,
+            newest_event_ms=time.time_ns() // 1_000_000 - age_ms,
+            as_of_ms=NOW_MS,
+            lag_p99_s=lag_s,
+            late=late,
+        )
+        store.write_freshness(OWNER, [row])
     store.beat(WorkerBeat(worker="w-1", at_ms=NOW_MS, started_at_ms=NOW_MS, events_per_s=9.0))
     return store
+
+
+def test_freshness_of_a_source_is_merged_over_partitions():
+    """The newest event, the worst known lag, all that was late."""
+    found = scraped(filled())
+    assert 2.0 <= found["sendtide_source_freshness_seconds", "c4", "ses"] < 4.0
+    assert found["sendtide_source_lag_seconds", "0.99", "c4", "ses"] == 0.5
+    assert ("sendtide_source_lag_seconds", "0.5", "c4", "ses") not in found
+    assert found["sendtide_source_late_events_total", "c4", "ses"] == 5
 
 
 def test_numbers_of_the_read_model():

@@ -185,6 +185,7 @@ class MetricMessage(Struct, kw_only=True, frozen=True):
     """`ml.metrics`: one number about one window of one client's model or source.
 
     `id` is made of the series and the window, so that a reader can drop a repeated one.
+    `partition`: of the input topics, where a number is of that partition's events only.
     """
 
     version: Version = VERSION
@@ -195,6 +196,7 @@ class MetricMessage(Struct, kw_only=True, frozen=True):
     metric: Name
     convention: Name | None = None
     value: float | None
+    partition: int | None = None
     p_value: Probability | None = None
     n_reference: int | None = None
     n_current: int | None = None

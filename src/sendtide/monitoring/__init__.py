@@ -1,7 +1,7 @@
-"""Judgements over counts, losses and arrival times: drift, its alarms, freshness.
+"""Judgements over counts and losses: drift and its alarms.
 
-Comes in: integer counts of windows, losses in order, lags. Goes out: effects with calibrated
-p-values, alarms that open and close, ages in seconds. Invariant: a pure function of its input; a
+Comes in: integer counts of windows, losses in order. Goes out: effects with calibrated p-values,
+alarms that open and close. Invariant: a pure function of its input; a
 score always comes with its counts, p-value and convention, and an alarm needs significance over
 all series of the window, an effect worth naming, and several windows in a row.
 Limit: nothing here forecasts; what it says of labels is as late as the labels.
@@ -9,7 +9,6 @@ Limit: nothing here forecasts; what it says of labels is as late as the labels.
 
 from sendtide.monitoring.adwin import LossWatch
 from sendtide.monitoring.alarms import Alarms, AlarmSettings, discoveries
-from sendtide.monitoring.freshness import LagQuantiles, freshness_s, lag_counts, lag_quantiles
 from sendtide.monitoring.psi import CELLS, CONVENTION, bin_rows, psi, psi_p_value, reference_edges
 
 __all__ = [
@@ -17,13 +16,9 @@ __all__ = [
     "CONVENTION",
     "AlarmSettings",
     "Alarms",
-    "LagQuantiles",
     "LossWatch",
     "bin_rows",
     "discoveries",
-    "freshness_s",
-    "lag_counts",
-    "lag_quantiles",
     "psi",
     "psi_p_value",
     "reference_edges",

@@ -29,14 +29,19 @@ _PAIR: Final = np.dtype([("client", "u8"), ("source", "u8"), ("newest_ms", "i8")
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRow:
-    """What a partition knows of one client's source; client and source are hashes."""
+    """What a partition knows of one client's source; client and source are hashes.
+
+    Lags (arrival minus event time) are of the events since the last window was closed, None without
+    any; late: events behind the watermark, since the beginning.
+    """
 
     client: int
     source: int
     newest_event_ms: int
-    lag_p50_s: float
-    lag_p95_s: float
-    lag_p99_s: float
+    events: int
+    lag_p50_s: float | None
+    lag_p95_s: float | None
+    lag_p99_s: float | None
     late: int
 
 
@@ -124,6 +129,9 @@ class Counters:
         self._pair_count = np.zeros(1, np.int64)
         self._pairs = np.zeros(16, _PAIR)
         self._lags = np.zeros((16, LAG_BUCKETS), np.uint32)
+        self._lags_before = np.zeros(
+            (16, LAG_BUCKETS), np.uint32
+        )  # when the window began; no state
         self._pair_changed = np.zeros(16, np.uint8)
 
     def add(self, topic: int, batch: Any, buckets: NDArray[np.uint8]) -> None:
@@ -170,7 +178,7 @@ class Counters:
         if new.any():
             pairs = int(self._pair_count[0]) + len(np.unique(keys[new]))
             self._pair_index = fitting(self._pair_index, pairs)
-            for name in ("_pairs", "_lags", "_pair_changed"):
+            for name in ("_pairs", "_lags", "_lags_before", "_pair_changed"):
                 setattr(self, name, grown(getattr(self, name), pairs))
 
     def _add_revenue(self, batch: Any, buckets: NDArray[np.uint8]) -> None:
@@ -201,6 +209,14 @@ class Counters:
         self._pair_changed[rows] = 0
         return [self._freshness_row(row) for row in rows.tolist()]
 
+    def close_window(self) -> list[FreshnessRow]:
+        """Freshness of the pairs that had events since the last call; lags begin anew."""
+        n = int(self._pair_count[0])
+        rows = np.flatnonzero((self._lags[:n] != self._lags_before[:n]).any(axis=1))
+        closed = [self._freshness_row(row) for row in rows.tolist()]
+        self._lags_before[rows] = self._lags[rows]
+        return closed
+
     def mark_changed(self) -> None:
         """Let the next takes hold everything again: the last could not be written."""
         self._changed[: int(self._count[0])] = 1
@@ -208,18 +224,21 @@ class Counters:
 
     def _freshness_row(self, row: int) -> FreshnessRow:
         pair = self._pairs[row]
-        below = np.cumsum(self._lags[row], dtype=np.int64)
+        below = np.cumsum(self._lags[row] - self._lags_before[row], dtype=np.int64)
+        events = int(below[-1])
         edges = np.append(LAG_EDGES_MS, LAG_EDGES_MS[-1]) / 1000
-        ranks = [max(1.0, q * below[-1]) for q in (0.50, 0.95, 0.99)]
-        p50, p95, p99 = (float(edges[int(np.searchsorted(below, rank))]) for rank in ranks)
+        ranks = [max(1.0, q * events) for q in (0.50, 0.95, 0.99)] if events else []
+        lags = [float(edges[int(np.searchsorted(below, rank))]) for rank in ranks]
+        p50, p95, p99 = lags or (None, None, None)
         return FreshnessRow(
-            int(pair["client"]),
-            int(pair["source"]),
-            int(pair["newest_ms"]),
-            p50,
-            p95,
-            p99,
-            int(pair["late"]),
+            client=int(pair["client"]),
+            source=int(pair["source"]),
+            newest_event_ms=int(pair["newest_ms"]),
+            events=events,
+            lag_p50_s=p50,
+            lag_p95_s=p95,
+            lag_p99_s=p99,
+            late=int(pair["late"]),
         )
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -252,6 +271,6 @@ class Counters:
         pairs = counters._pairs
         keys = _pair_keys(pairs["client"].copy(), pairs["source"].copy())
         counters._pair_index = rebuilt(keys, np.arange(len(lags), dtype=np.int32), len(lags))
-        counters._lags = lags.copy()
+        counters._lags, counters._lags_before = lags.copy(), lags.copy()
         counters._pair_changed = np.ones(len(lags), np.uint8)
         return counters

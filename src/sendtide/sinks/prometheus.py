@@ -8,7 +8,9 @@ restarts of every process and do not depend on which process is scraped.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from sendtide.events.errors import SendtideError
 from sendtide.sinks.contract import Reader
-from sendtide.sinks.summaries import ModelMetrics, WorkerBeat
+from sendtide.sinks.summaries import ModelMetrics, SourceFreshness, WorkerBeat
 
 __all__ = ["CONTENT_TYPE", "ReadModelCollector", "render"]
 
@@ -40,6 +42,9 @@ _WORKER_GAUGES: Final = {
 }
 
 
+_LAGS: Final = {"0.5": "lag_p50_s", "0.95": "lag_p95_s", "0.99": "lag_p99_s"}
+
+
 class ReadModelCollector:
     """A `prometheus_client` collector over a `Reader`."""
 
@@ -58,6 +63,11 @@ class ReadModelCollector:
             totals = self._reader.totals()
             workers = self._reader.workers()
             models = self._reader.metrics(limit=self._top_clients)
+            sources = [
+                row
+                for client in self._reader.clients(self._top_clients)
+                for row in self._reader.freshness(client.client_id)
+            ]
         except SendtideError:
             up.add_metric([], 0)
             yield up
@@ -67,6 +77,7 @@ class ReadModelCollector:
         yield _events(totals)
         yield from _worker_families(workers)
         yield from _model_families(models)
+        yield from _source_families(sources, time.time_ns() // 1_000_000)
 
 
 def _events(totals: dict[str, dict[str, int]]) -> Metric:
@@ -94,6 +105,29 @@ def _model_families(models: list[ModelMetrics]) -> Iterator[Metric]:
             own = row.freshness_s if field == "freshness_s" else getattr(row.summary, field)
             _add(family, [row.summary.client_id, row.summary.model], own)
         yield family
+
+
+def _source_families(rows: list[SourceFreshness], now_ms: int) -> Iterator[Metric]:
+    """Over partitions: the newest event, the worst lag, the sum of what was late."""
+    labels = ["client", "source"]
+    age = GaugeMetricFamily(
+        "sendtide_source_freshness_seconds", "Now minus the newest event", labels=labels
+    )
+    lag = GaugeMetricFamily(
+        "sendtide_source_lag_seconds", "Arrival minus event time", labels=[*labels, "quantile"]
+    )
+    late = CounterMetricFamily(
+        "sendtide_source_late_events", "Events behind the watermark", labels=labels
+    )
+    for key, group in groupby(rows, key=lambda row: (row.client_id, row.source)):
+        parts = list(group)
+        age.add_metric(key, (now_ms - max(row.newest_event_ms for row in parts)) / 1000)
+        late.add_metric(key, sum(row.late for row in parts))
+        for quantile, field in _LAGS.items():
+            known = [own for row in parts if (own := getattr(row, field)) is not None]
+            if known:
+                lag.add_metric([*key, quantile], max(known))
+    yield from (age, lag, late)
 
 
 def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:

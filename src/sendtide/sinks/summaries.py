@@ -58,8 +58,8 @@ class ModelSummary(Struct, kw_only=True, frozen=True):
 class SourceFreshness(Struct, kw_only=True, frozen=True):
     """How fresh one client's events from one source are, as seen by one partition.
 
-    Lags are arrival minus event time, in seconds, over the window that ended last. late: events
-    behind the watermark, since the beginning.
+    Lags are arrival minus event time, in seconds, of the events since the running window began
+    (`windows.size`), None without any. late: events behind the watermark, since the beginning.
     """
 
     client_id: str

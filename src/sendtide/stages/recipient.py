@@ -14,7 +14,15 @@ from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatc
 from sendtide.events.errors import Unavailable
 from sendtide.events.examples import ExampleKind
 from sendtide.events.messages import DeadLetterHeaders, PredictionMessage
-from sendtide.events.topics import DEAD_LETTERS, ENGAGEMENTS, EXAMPLES, PREDICTIONS, REQUESTS, SENDS
+from sendtide.events.topics import (
+    DEAD_LETTERS,
+    ENGAGEMENTS,
+    EXAMPLES,
+    METRICS,
+    PREDICTIONS,
+    REQUESTS,
+    SENDS,
+)
 from sendtide.gate import EngagementGate, Gate, Refused, RequestGate, SendGate
 from sendtide.models import ModelDirectory
 from sendtide.pipeline import Pipeline
@@ -28,8 +36,10 @@ from sendtide.recipients import (
     restore,
     snapshot,
 )
+from sendtide.recipients.counters import FreshnessRow
 from sendtide.sinks import PartitionCounts, RecipientRows, SourceFreshness
-from sendtide.sinks.topics import dead_letter_record, prediction_record
+from sendtide.sinks.topics import dead_letter_record, metric_record, prediction_record
+from sendtide.stages.freshness import freshness_metrics
 from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Columns, Held, Outputs, Stage
 from sendtide.transport import Record
@@ -53,6 +63,7 @@ class RecipientStage(Stage[RecipientPartition]):
         self._directory = directory
         self._name = name
         self._ages_s: list[NDArray[np.float64]] = []
+        self._window_of: dict[int, int] = {}
         self._clients, self._sources = Names(), Names()
         self._segments, self._zones = Names(), Names()
         self._gates = self._make_gates()
@@ -215,6 +226,22 @@ class RecipientStage(Stage[RecipientPartition]):
                 state.counters.mark_changed()
                 raise
             held.published = counts  # as written: more was counted while that was under way
+        await self._close_window(held)
+
+    async def _close_window(self, held: Held[RecipientPartition]) -> None:
+        """Once a window, say how fresh each source was in it; a lost message is not repeated."""
+        size_ms, now_ms = self._pipeline.windows.size_ms, time.time_ns() // 1_000_000
+        start_ms = self._window_of.setdefault(held.number, now_ms // size_ms * size_ms)
+        if now_ms < start_ms + size_ms:
+            return
+        self._window_of[held.number] = now_ms // size_ms * size_ms
+        rows = held.state.counters.close_window()
+        seen = [self._source_freshness(held.number, row, now_ms) for row in rows]
+        made = freshness_metrics(seen, [row.events for row in rows], start_ms, now_ms)
+        records = [metric_record(message) for message in made]
+        if records:
+            sent = [Record(record.value, record.key) for record in records]
+            await self._send(self._name(METRICS), sent)
 
     def take_ages_s(self) -> tuple[float | None, float | None]:
         """Median and 99th percentile of event-to-published age since the last call, in seconds."""
@@ -260,20 +287,21 @@ class RecipientStage(Stage[RecipientPartition]):
 
     def _freshness(self, held: Held[RecipientPartition]) -> list[SourceFreshness]:
         as_of_ms = time.time_ns() // 1_000_000
-        return [
-            SourceFreshness(
-                client_id=self._clients[row.client],
-                source=self._sources[row.source],
-                partition=held.number,
-                newest_event_ms=row.newest_event_ms,
-                as_of_ms=as_of_ms,
-                lag_p50_s=row.lag_p50_s,
-                lag_p95_s=row.lag_p95_s,
-                lag_p99_s=row.lag_p99_s,
-                late=row.late,
-            )
-            for row in held.state.counters.take_freshness()
-        ]
+        rows = held.state.counters.take_freshness()
+        return [self._source_freshness(held.number, row, as_of_ms) for row in rows]
+
+    def _source_freshness(self, number: int, row: FreshnessRow, as_of_ms: int) -> SourceFreshness:
+        return SourceFreshness(
+            client_id=self._clients[row.client],
+            source=self._sources[row.source],
+            partition=number,
+            newest_event_ms=row.newest_event_ms,
+            as_of_ms=as_of_ms,
+            lag_p50_s=row.lag_p50_s,
+            lag_p95_s=row.lag_p95_s,
+            lag_p99_s=row.lag_p99_s,
+            late=row.late,
+        )
 
 
 def _dead_letter(piece: Piece, refusal: Refused) -> Record:
