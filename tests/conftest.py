@@ -5,6 +5,8 @@ Hypothesis has no deadline since the first call of a compiled loop compiles it.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from sendtide.local import start_broker, start_kafka, start_redis, start_valkey, stop_kafka
 from servers import require
 
+os.environ["F_DATADIR"] = tempfile.mkdtemp(prefix="faust-")  # of the apps that tests make
 settings.register_profile(
     "sendtide",
     deadline=None,

@@ -31,6 +31,7 @@ LEAVES = [
     ("bench", "parity"),
     ("bench", "worker"),
     ("bench", "freshness"),
+    ("keys",),
 ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from typing import Any, Final
 
@@ -112,6 +113,7 @@ def _faust(group: str, brokers: list[str]) -> Any:
         consumer_auto_offset_reset="earliest",
         key_serializer="raw",  # values are decoded as JSON, which is Faust's own default
         web_enabled=False,
+        datadir=tempfile.mkdtemp(prefix="sendtide-bench-"),
         topic_disable_leader=True,
         broker_session_timeout=6,
         broker_heartbeat_interval=2,

@@ -50,9 +50,6 @@ def worker(
         str | None,
         typer.Option(metavar="FILE", help="Receives each learned row's prediction."),
     ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Port for Prometheus on loopback; without it none.")
-    ] = None,
     session_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How soon a dead worker is replaced.")
     ] = 10.0,
@@ -67,9 +64,9 @@ def worker(
     servers, url, deployment = servers_of(kafka, kafka_config), url_of(redis), pipeline_of(pipeline)
     check_reachable(servers)
     verify_topics(servers.client(), topic_specs(deployment))
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, format=_LOG_LINE)
+    for framework in ("faust", "mode"):
+        logging.getLogger(framework).setLevel(logging.WARNING)
     code = run_worker(
         WorkerSettings(
             kafka=servers.brokers,
@@ -79,7 +76,6 @@ def worker(
             group=group,
             snapshots_url=snapshots,
             progressive_log=progressive_log,
-            metrics_port=metrics_port,
             name=name or _process_name(),
             session_timeout_s=session_timeout,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sendtide.pipeline import Pipeline
 
-__all__ = ["EndpointSettings", "WorkerSettings"]
+__all__ = ["WorkerSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class WorkerSettings:
     kafka: `host:port[,host:port]`. kafka_config: librdkafka client settings (TLS, SASL), never
     logged. redis: URL. group: consumer group; workers of one group share the partitions.
     snapshots_url: overrides the pipeline's. progressive_log: a file that receives each learned
-    row's prediction and label (see `stages.progressive`). metrics_port: Prometheus on loopback.
+    row's prediction and label (see `stages.client.PROGRESSIVE`). name: in metrics.
     """
 
     kafka: str
@@ -27,23 +27,9 @@ class WorkerSettings:
     group: str = "sendtide"
     snapshots_url: str | None = None
     progressive_log: str | None = None
-    metrics_port: int | None = None
     name: str = "worker"
     session_timeout_s: float = 10.0
 
     def client(self) -> dict[str, str]:
         """Settings of any Kafka client of this worker."""
         return {**self.kafka_config, "bootstrap.servers": self.kafka}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointSettings:
-    """Addresses of the endpoint and the dashboard, which only read."""
-
-    kafka: str
-    redis: str
-    pipeline: Pipeline
-    kafka_config: Mapping[str, str] = field(default_factory=dict, repr=False)
-    host: str = "127.0.0.1"
-    port: int = 8080
-    api_keys_file: str | None = None

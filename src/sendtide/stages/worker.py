@@ -35,6 +35,13 @@ logger = logging.getLogger(__name__)
 _BEAT_S: Final = 1.0
 
 
+class _App(faust.App):
+    """Without Faust's data folder: there are no Faust tables, state is in snapshots."""
+
+    def _create_directories(self) -> None:
+        """Make none."""
+
+
 class Worker:
     """Everything of one worker, wired; `app` is the Faust app to run."""
 
@@ -60,7 +67,7 @@ class Worker:
         settings = self.settings
         register()
         servers = settings.kafka.split(",")
-        return faust.App(
+        return _App(
             settings.group,
             broker=";".join(f"rdkafka://{server.strip()}" for server in servers),
             topic_allow_declare=False,
