@@ -53,7 +53,9 @@ def test_the_lines_of_redis_py_read_a_record(redis_url):
     row["score_scale"], row["scores"][0, 33] = 0.5, 255
     halves = np.frombuffer(bytes.fromhex(RECIPIENT), ">u8").astype(np.uint64).reshape(1, 2)
     sink = RedisSink(redis_url)
-    rows = RecipientRows(clients=["client-0"], client_index=np.zeros(1, np.int64), recipients=halves)
+    rows = RecipientRows(
+        clients=["client-0"], client_index=np.zeros(1, np.int64), recipients=halves
+    )
     sink.write_recipients(Owner("readme", 0, 1), rows, row)
     sink.close()
     [example] = re.findall(r"```python\n(import redis.*?)```", README, re.DOTALL)

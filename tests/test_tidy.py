@@ -1,6 +1,6 @@
-"""The shape of the code, held as data: rooms, their imports, sizes, door signs, what is never there.
+"""The shape of the code, held as data: rooms, imports, sizes, door signs, what is never there.
 
-A room is a first-level package of `sendtide`. Whoever adds an edge adds it to the table, on purpose.
+A room is a first-level package of `sendtide`. Whoever adds an edge adds it to the table on purpose.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 PURE = {"gate", "recipients", "windows", "monitoring", "clients"}
 """Time comes in with the event: no clock, no files, no network, no log, no environment."""
 EFFECTS = {
-    "asyncio", "confluent_kafka", "faust", "fsspec", "logging", "os", "pathlib", "prometheus_client",
-    "random", "redis", "socket", "subprocess", "threading", "time", "urllib",
+    "asyncio", "confluent_kafka", "faust", "fsspec", "logging", "os", "pathlib", "random", "redis",
+    "prometheus_client", "socket", "subprocess", "threading", "time", "urllib",
 }  # fmt: skip
 BODY_LINES, COMPILED_BODY_LINES, MODULE_LINES = 40, 60, 400
 TEST_ROOMS = {"browser", "deployment", "faults", "integration", "oracle"}
@@ -175,11 +175,16 @@ def test_the_top_level_is_what_it_should_be():
     assert {name for name in names if not name.startswith(".")} == TOP_LEVEL
 
 
+REGISTRY = (
+    r"https?://(?!127\.|localhost|maven\.apache\.org/POM)[^\s\"']*"
+    r"(pypi|pythonhosted|npmjs|maven|proxy\.golang)"
+)
+
+
 @pytest.mark.parametrize(
     "pattern",
     [
-        r"https?://(?!127\.|localhost|maven\.apache\.org/POM)[^\s\"']*"
-        r"(pypi|pythonhosted|npmjs|maven|proxy\.golang)",
+        REGISTRY,
         r"--(extra-)?index-url|--find-links",
         r"(?<![\w.])/(home|Users)/(?!sendtide)\w+/",
     ],

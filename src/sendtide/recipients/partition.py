@@ -66,6 +66,13 @@ class Live:
     history: Columns
 
 
+_SEND_COLUMNS: Final = (
+    *("identity", "client", "recipient", "event_time_ms", "offset"),
+    *("zone", "segment", "content", "erase"),
+)
+"""What `send_rows` reads, in its order."""
+
+
 class RecipientPartition:
     """State after any prefixes of the three topics, whatever their interleaving.
 
@@ -108,21 +115,29 @@ class RecipientPartition:
         self._room_for_people(n)
         self._room_for_pending(n)
         hours, _ = self.zones.local_hours(batch.event_time_ms, batch.zone)
-        buckets, placed = np.zeros(n, np.uint8), np.full(n, NONE, np.int32)
-        columns = (
-            batch.identity,
-            batch.client,
-            batch.recipient,
-            batch.event_time_ms,
-            batch.offset,
-            batch.zone,
-            batch.segment,
-            batch.content,
-            batch.erase,
-        )
-        for start, end, seen in self._parts(SENDS, n):
+        buckets = np.zeros(n, np.uint8)
+        placed = self._place_sends(batch, hours, buckets)
+        self.counters.add(SENDS, batch, buckets)
+        outcome = self._outcome(buckets)
+        self._note_erased(batch)
+        rows = placed[placed != NONE]
+        rows = rows[self.pending["identity"][rows] != 0]
+        if len(rows):
+            first = int(self.pending["sent_ms"][rows].min()) // self._due_width
+            self._first_bucket = min(self._first_bucket, first)
+            if emit:
+                outcome.exposures = self._examples(rows, labelled=False)
+        outcome.labels = self._retire(emit)
+        self._purge_orphans()
+        return outcome
+
+    def _place_sends(self, batch: SendBatch, hours: Any, buckets: NDArray[np.uint8]) -> Any:
+        """Fill the rows' buckets; return the pending row of each, NONE for what is not applied."""
+        placed = np.full(len(batch), NONE, np.int32)
+        columns = [getattr(batch, name) for name in _SEND_COLUMNS]
+        for start, end, seen in self._parts(SENDS, len(batch)):
             admitted = send_rows(
-                columns,
+                tuple(columns),
                 hours,
                 start,
                 end,
@@ -147,19 +162,7 @@ class RecipientPartition:
                 placed,
             )
             self.seen[SENDS].note(admitted)
-        self.counters.add(SENDS, batch, buckets)
-        outcome = self._outcome(buckets)
-        self._note_erased(batch)
-        rows = placed[placed != NONE]
-        rows = rows[self.pending["identity"][rows] != 0]
-        if len(rows):
-            first = int(self.pending["sent_ms"][rows].min()) // self._due_width
-            self._first_bucket = min(self._first_bucket, first)
-            if emit:
-                outcome.exposures = self._examples(rows, labelled=False)
-        outcome.labels = self._retire(emit)
-        self._purge_orphans()
-        return outcome
+        return placed
 
     def apply_engagements(self, batch: EngagementBatch, emit: bool = True) -> Outcome:
         """Apply rows of `email.engagements`; their watermark retires sends and labels them."""
