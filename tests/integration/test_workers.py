@@ -1,0 +1,114 @@
+"""Several workers share the partitions: one joins under load, one leaves, the ledger stays exact.
+
+On Apache Kafka with Debian's Redis: the same program as on the embedded servers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import redis as redis_client
+from confluent_kafka import Consumer
+
+from sendtide.commands.deployment import topic_specs
+from sendtide.lab import Scenario, event_records
+from sendtide.local import start_kafka, start_redis, stop_kafka
+from sendtide.pipeline import load_pipeline
+from sendtide.transport import create_topics
+from servers import require
+from whole import assert_exact, produce, start_worker, wait_for
+
+EVENTS = 60_000
+PIPELINE = """
+[topics]
+partitions = 4
+[join]
+horizon = "3d"
+[snapshots]
+interval = "1s"
+[windows]
+size = "1h"
+[drift]
+reference_rows = 100
+minimum_count = 10
+"""
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """Apache Kafka and Redis proper on loopback."""
+    require("java", "mvn", package="default-jre-headless maven")
+    require("redis-server", package="redis-server")
+    kafka, redis = start_kafka(tmp_path / "kafka"), start_redis(["redis-server"], tmp_path)
+    yield kafka[0].address, redis.address
+    redis.stop()
+    stop_kafka(kafka)
+
+
+def partitions_of(store):
+    """Partitions of both stages per worker, as their last signs of life say."""
+    beats = [json.loads(store.get(key)) for key in store.keys("sendtide:1:worker:*")]
+    return {beat["worker"]: beat["partitions"] for beat in beats}
+
+
+def wait_until_shared(store, workers, timeout_s=60.0):
+    """Until so many workers hold all eight partitions between them, each at least one."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        held = [count for count in partitions_of(store).values() if count]
+        if len(held) == workers and sum(held) == 8:
+            return
+        assert time.monotonic() < deadline, partitions_of(store)
+        time.sleep(0.1)
+
+
+def everything_on(kafka, topic):
+    """All values of a topic."""
+    settings = {"bootstrap.servers": kafka, "group.id": "reader", "enable.partition.eof": True}
+    reader = Consumer({**settings, "auto.offset.reset": "earliest"})
+    reader.subscribe([topic])
+    values, ended = [], 0
+    while ended < 4:
+        message = reader.poll(20.0)
+        assert message is not None
+        if message.error():
+            ended += 1
+        else:
+            values.append(json.loads(message.value()))
+    reader.close()
+    return values
+
+
+def test_a_worker_joins_and_one_leaves_under_load(servers, tmp_path):
+    """Two rebalances while records flow: nothing lost, nothing counted twice, answers for all."""
+    kafka, redis = servers
+    (tmp_path / "p.toml").write_text(PIPELINE)
+    pipeline = load_pipeline(tmp_path / "p.toml")
+    create_topics({"bootstrap.servers": kafka}, topic_specs(pipeline))
+    scenario = Scenario(seed=8, clients=20, recipients=3_000, request_share=0.02)
+    records = [row for part in event_records(EVENTS, scenario) for row in part]
+    third = len(records) // 3
+    store = redis_client.Redis.from_url(redis)
+
+    first = start_worker(tmp_path, kafka, redis, 1)
+    produce(kafka, records[:third])
+    wait_for(store, third // 4, first)
+    second = start_worker(tmp_path, kafka, redis, 2)
+    produce(kafka, records[third : 2 * third])
+    wait_until_shared(store, 2)
+    wait_for(store, third + third // 4, first, second)
+    assert first.stop(60.0) == 0
+    produce(kafka, records[2 * third :])
+    wait_for(store, len(records), second)
+    wait_until_shared(store, 1)
+    time.sleep(2.0)
+    assert second.stop(60.0) == 0
+
+    assert_exact(store, records)
+    asked = {json.loads(v)["id"] for topic, _, v, _ in records if topic == "email.requests"}
+    answered = {answer["id"] for answer in everything_on(kafka, "ml.predictions")}
+    assert answered == asked
+    assert len(asked) > 300
+    assert "psi" in {metric["metric"] for metric in everything_on(kafka, "ml.metrics")}
