@@ -26,7 +26,10 @@ def start_worker(folder, kafka, redis, number):
 
 
 def produce(kafka, records):
-    producer = Producer({"bootstrap.servers": kafka, "partitioner": "murmur2_random"})
+    # Idempotent: a plain producer's retry may store a record twice or behind its successors, which
+    # the program would rightly count as a duplicate, or as late, and a recount would not know.
+    settings = {"partitioner": "murmur2_random", "enable.idempotence": True}
+    producer = Producer({"bootstrap.servers": kafka, **settings})
     for topic, key, value, timestamp in records:
         while True:
             try:
