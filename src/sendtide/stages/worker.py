@@ -107,7 +107,6 @@ class Worker:
                 rdkafka=dict(self.settings.kafka_config),
                 copartition=copartition,
                 owner=Ownership(self.stages),
-                idempotence=False,
             ),
         )
         for stage in self.stages:
