@@ -34,7 +34,7 @@ class Sender:
             {
                 **servers.client(),
                 "partitioner": "murmur2_random",
-                "enable.idempotence": True,  # a retry stores nothing twice, and nothing out of order
+                "enable.idempotence": True,  # a retry stores nothing twice
                 "linger.ms": 5,
                 "queue.buffering.max.messages": _QUEUED,
                 "message.timeout.ms": 30_000,
