@@ -25,7 +25,7 @@ def finished():
 @pytest.fixture
 def chunk(finished):
     messages = [Stored(5), Stored(6), Stored(9)]
-    return Chunk("t", 3, messages, 30, 1, finished.append)  # type: ignore[arg-type]
+    return Chunk("t", 3, messages, 30, 1, lambda chunk: finished.append(chunk.first_offset))
 
 
 def test_a_chunk_knows_its_range(chunk):
@@ -63,3 +63,24 @@ def test_an_ack_without_a_hold_is_an_error(chunk, finished):
     with pytest.raises(RuntimeError, match="already acknowledged"):
         chunk.hold()
     assert finished == [5]
+
+
+def test_a_chunk_grows_until_somebody_looks_into_it(chunk, finished):
+    """What is fetched meanwhile joins it; an agent sees one list that stays as it is."""
+    assert chunk.grow([Stored(10), Stored(12)], 20, limit=5)
+    assert (len(chunk), chunk.next_offset, chunk.size) == (5, 13, 50)
+    assert not chunk.grow([Stored(13)], 10, limit=100)
+    assert len(chunk) == 5
+
+
+@pytest.mark.parametrize("look", [len, Chunk.hold, Chunk.passed, lambda c: c.next_offset])
+def test_every_way_of_taking_a_chunk_ends_its_growth(chunk, look):
+    """An acknowledgement must not cover messages that came after it was given."""
+    look(chunk)
+    assert not chunk.grow([Stored(10)], 10, limit=100)
+
+
+def test_a_chunk_stays_within_its_limit(chunk):
+    """An agent far behind gets several chunks, none larger than the limit."""
+    assert not chunk.grow([Stored(10)], 10, limit=3)
+    assert chunk.next_offset == 10

@@ -97,3 +97,27 @@ def test_finishing_twice_counts_once():
     assert ledger.finish(0)
     assert not ledger.finish(0)
     assert ledger.bytes_in_flight == 0
+
+
+def test_the_newest_work_may_go_on_and_is_committed_as_a_whole():
+    """A chunk that grew is one piece of work up to its new end, and its bytes are counted."""
+    ledger = PartitionLedger()
+    ledger.register(0, 10, 7)
+    ledger.extend(0, 15, 3)
+    assert (ledger.registered_to, ledger.bytes_in_flight) == (15, 10)
+    ledger.register(15, 20)
+    ledger.finish(0)
+    assert (ledger.committable, ledger.bytes_in_flight) == (15, 0)
+
+
+def test_only_the_newest_work_goes_on():
+    """Older, finished or shrinking work would leave two owners of one offset."""
+    ledger = PartitionLedger()
+    ledger.register(0, 10)
+    ledger.register(10, 20)
+    for first, end in ((0, 12), (10, 20), (5, 30)):
+        with pytest.raises(ValueError, match="only the newest"):
+            ledger.extend(first, end, 0)
+    ledger.finish(10)
+    with pytest.raises(ValueError, match="only the newest"):
+        ledger.extend(10, 25, 0)

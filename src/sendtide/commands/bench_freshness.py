@@ -115,7 +115,7 @@ def _measured(plan: Plan, cluster: Cluster, pipeline: Pipeline) -> dict[str, Any
         _send_messages(sender, probes, round((plan.duration_s + _WARM_UP_S) / _EVERY_S))
         load = cluster.start(
             "load", "simulate", *cluster.addresses(), "--live", str(plan.load),
-            "--clients", "200", "--recipients", "20000", "--reaction-speed", "1000",
+            "--clients", "200", "--recipients", "1000000", "--reaction-speed", "1000",
         )  # fmt: skip
         _probe(reader, sender, probes, _WARM_UP_S)
         probes.record_s.clear()

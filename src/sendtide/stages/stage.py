@@ -41,7 +41,7 @@ Outputs = dict[str, list[Record]]
 """Records to send by full topic name, each list in order."""
 Send = Callable[[str, Sequence[Record]], Awaitable[Delivery]]
 
-_DELIVERIES: Final = 16
+_DELIVERIES: Final = 64
 """Chunks whose outputs may be under way at once, over all partitions of a stage."""
 
 

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Message
 
+from sendtide.transport.chunk import Chunk
 from sendtide.transport.commits import PartitionLedger
 from sendtide.transport.message import STALE, Envelope
 from sendtide.transport.owner import PartitionOwner
@@ -75,13 +76,17 @@ class Host(Protocol):
 
 @dataclass(eq=False)
 class Assignment:
-    """One partition from its start to its end; the ledger and the envelopes in flight."""
+    """One partition from its start to its end; the ledger and the envelopes in flight.
+
+    newest: the chunk handed over last; it may grow until an agent looks into it.
+    """
 
     partition: TopicPartition
     generation: int
     ledger: PartitionLedger
     start: int | None
     envelopes: dict[int, Envelope] = field(default_factory=dict)
+    newest: Chunk | None = None
     closed: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -114,6 +119,7 @@ class Assignment:
 
     def withdraw(self) -> None:
         """Keep messages no agent has begun from being begun."""
+        self.newest = None
         for first, envelope in list(self.envelopes.items()):
             if not envelope.tracked:
                 envelope.generation_id = STALE

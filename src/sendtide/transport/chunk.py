@@ -1,4 +1,8 @@
-"""A chunk: consecutive messages of one topic partition, which cannot be had unacknowledged."""
+"""A chunk: consecutive messages of one topic partition, which cannot be had unacknowledged.
+
+A chunk that waits grows by what is fetched meanwhile, until an agent looks into it: the fixed cost
+of a chunk is paid once by an agent that has fallen behind, and an idle one waits for nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +29,13 @@ class Chunk:
     __slots__ = (
         "_finished",
         "_holds",
+        "_messages",
+        "_next_offset",
         "_on_finish",
         "_passed",
+        "_sealed",
         "first_offset",
         "generation",
-        "messages",
-        "next_offset",
         "partition",
         "size",
         "topic",
@@ -40,21 +45,21 @@ class Chunk:
         self,
         topic: str,
         partition: int,
-        messages: Sequence[Message],
+        messages: list[Message],
         size: int,
         generation: int,
-        on_finish: Callable[[int], None],
+        on_finish: Callable[[Chunk], None],
     ) -> None:
-        first, last = messages[0].offset(), messages[-1].offset()
+        first = messages[0].offset()
         assert first is not None
-        assert last is not None
         self.topic = topic
         self.partition = partition
-        self.messages = messages
         self.size = size
         self.generation = generation
         self.first_offset: int = first
-        self.next_offset: int = last + 1
+        self._messages = messages
+        self._next_offset = _end(messages)
+        self._sealed = False
         self._on_finish = on_finish
         self._holds = 0
         self._passed = False
@@ -64,7 +69,34 @@ class Chunk:
         return len(self.messages)
 
     def __repr__(self) -> str:
-        return f"<Chunk {self.topic}/{self.partition} [{self.first_offset}, {self.next_offset})>"
+        return f"<Chunk {self.topic}/{self.partition} [{self.first_offset}, {self._next_offset})>"
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The messages; from the first look on they are what they are."""
+        self._sealed = True
+        return self._messages
+
+    @property
+    def next_offset(self) -> int:
+        """One past the last message; see `messages`."""
+        self._sealed = True
+        return self._next_offset
+
+    @property
+    def timestamp(self) -> tuple[int, int]:
+        """(kind, milliseconds) of the first message, as the client gives it."""
+        kind, timestamp_ms = self._messages[0].timestamp()
+        return kind, timestamp_ms
+
+    def grow(self, messages: list[Message], size: int, limit: int) -> bool:
+        """Take the messages that follow, unless an agent has looked; at most `limit` in all."""
+        if self._sealed or len(self._messages) + len(messages) > limit:
+            return False
+        self._messages += messages
+        self._next_offset = _end(messages)
+        self.size += size
+        return True
 
     @property
     def held(self) -> bool:
@@ -80,6 +112,7 @@ class Chunk:
         if self._finished:
             msg = f"{self!r} is already acknowledged: hold it before asking for the next chunk"
             raise RuntimeError(msg)
+        self._sealed = True
         self._holds += 1
 
     def ack(self) -> None:
@@ -96,10 +129,17 @@ class Chunk:
 
     def passed(self) -> None:
         """Called by the transport when every agent of the topic asked for the next chunk."""
-        self._passed = True
+        self._passed = self._sealed = True
         self._maybe_finish()
 
     def _maybe_finish(self) -> None:
         if self._passed and not self._holds and not self._finished:
             self._finished = True
-            self._on_finish(self.first_offset)
+            self._on_finish(self)
+
+
+def _end(messages: Sequence[Message]) -> int:
+    """One past the last offset."""
+    last: int | None = messages[-1].offset()
+    assert last is not None
+    return last + 1

@@ -55,6 +55,23 @@ class PartitionLedger:
         self._registered_to = next_offset
         self.bytes_in_flight += size
 
+    def extend(self, first: int, next_offset: int, size: int) -> None:
+        """Note that the newest work, from `first`, goes on to `next_offset`, by `size` bytes.
+
+        Raises:
+            ValueError: it is not the newest, is done, or would not become longer.
+        """
+        end, before = self._in_flight.get(first, (-1, 0))
+        if end != self._registered_to or next_offset <= end:
+            msg = (
+                f"work from {first} to {end} cannot go on to {next_offset}: only the newest, which "
+                f"ends at {self._registered_to}, can"
+            )
+            raise ValueError(msg)
+        self._in_flight[first] = (next_offset, before + size)
+        self._registered_to = next_offset
+        self.bytes_in_flight += size
+
     def finish(self, first: int) -> bool:
         """Note that the work from `first` is done; False if it is unknown or was done before."""
         work = self._in_flight.pop(first, None)

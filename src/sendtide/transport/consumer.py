@@ -61,7 +61,7 @@ class Consumer(base.Consumer):
         self._config = consumer_config(self.app, self.transport.url, self.settings)
         self._poller: Poller | None = None
         self._broker: Broker | None = None
-        self.feeds = Feeds(self, self.assignments, self.in_flight)
+        self.feeds = Feeds(self, self.assignments, self.in_flight, self.settings.chunk_messages)
         # Faust's compiled streams keep lists of what they acknowledge unless it lies below this.
         self._committed_offset: Any = defaultdict(lambda: sys.maxsize)
         self._announce_lock = asyncio.Lock()

@@ -42,8 +42,11 @@ class Host(Protocol):
 class Feeds:
     """Queues of envelopes by topic. They need no bound: `InFlight` bounds what comes in."""
 
-    def __init__(self, host: Host, assignments: Assignments, in_flight: InFlight) -> None:
+    def __init__(
+        self, host: Host, assignments: Assignments, in_flight: InFlight, chunk_messages: int
+    ) -> None:
         self._host = host
+        self._chunk_messages = chunk_messages
         self._assignments = assignments
         self._in_flight = in_flight
         self._queues: dict[str, asyncio.Queue[Envelope]] = {}
@@ -97,17 +100,29 @@ class Feeds:
             queue = self._queues[topic] = asyncio.Queue()
             self._changed.set()
         if self._in_flight.by_chunk(topic):
-            queue.put_nowait(self._chunk(assignment, messages, size))
+            if not self._grown(assignment, messages, size):
+                queue.put_nowait(self._chunk(assignment, messages, size))
         else:
             for message in messages:
                 queue.put_nowait(self._event(assignment, message))
 
+    def _grown(self, assignment: Assignment, messages: list[Message], size: int) -> bool:
+        """Let the partition's newest chunk take the messages, if no agent has looked into it."""
+        newest = assignment.newest
+        if newest is None or not newest.grow(messages, size, self._chunk_messages):
+            return False
+        end = messages[-1].offset()
+        assert end is not None
+        assignment.ledger.extend(newest.first_offset, end + 1, size)
+        self._in_flight.remove(assignment.partition, 1, 0)
+        return True
+
     def _chunk(self, assignment: Assignment, messages: list[Message], size: int) -> Envelope:
         partition = assignment.partition
 
-        def finished(first: int) -> None:
-            if assignment.finish(first):
-                self._in_flight.remove(partition, 1, size)
+        def finished(chunk: Chunk) -> None:
+            if assignment.finish(chunk.first_offset):
+                self._in_flight.remove(partition, 1, chunk.size)
 
         chunk = Chunk(*partition, messages, size, assignment.generation, finished)
         envelope = chunk_envelope(TP(*partition), chunk, self._host.generation)
@@ -121,7 +136,10 @@ class Feeds:
                 assignment.changed.set()
 
         envelope.on_passed = passed
-        assignment.begin(chunk.first_offset, chunk.next_offset, size, envelope)
+        end = messages[-1].offset()
+        assert end is not None
+        assignment.begin(chunk.first_offset, end + 1, size, envelope)
+        assignment.newest = chunk
         return envelope
 
     def _event(self, assignment: Assignment, message: Message) -> Envelope:

@@ -44,7 +44,7 @@ class Envelope(ConsumerMessage):
 
 def chunk_envelope(partition: TP, chunk: Chunk, generation: int) -> Envelope:
     """Wrap a chunk; the time is that of its first message."""
-    kind, timestamp_ms = chunk.messages[0].timestamp()
+    kind, timestamp_ms = chunk.timestamp
     return Envelope(
         partition.topic,
         partition.partition,

@@ -31,7 +31,7 @@ class Settings:
         never logged. consumer, producer: the same for one kind of client only.
     copartition: groups of topic names, leader first, whose equal partition numbers stay together.
     owner: decides start positions and is told of revocations.
-    chunk_messages: most messages of one fetch, over all partitions.
+    chunk_messages: most messages of one fetch, over all partitions, and of one chunk.
     fetch_bytes: aimed at per fetch; with large messages fewer are fetched at a time.
     fetch_wait_s: longest wait for a fetch to fill, hence added latency.
     max_chunks, max_events, max_bytes: unacknowledged work of one partition (chunks for chunk
