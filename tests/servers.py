@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 
+import docker
 import pytest
+from docker.errors import DockerException
 
 
 def require(*programs: str, package: str) -> None:
@@ -20,3 +22,11 @@ def require(*programs: str, package: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"CI must have it: {sentence}")
     pytest.skip(sentence)
+
+
+def require_docker() -> None:
+    """Skip the test unless a Docker engine answers; no machine of ours has to have one."""
+    try:
+        docker.from_env().ping()
+    except DockerException as error:
+        pytest.skip(f"no Docker engine answers: {error}")

@@ -1,23 +1,27 @@
 """Several workers share the partitions: one joins under load, one leaves, the ledger stays exact.
 
-On Apache Kafka with Debian's Redis: the same program as on the embedded servers.
+The same program on the embedded servers, on Apache Kafka with Debian's Redis, and on both in
+containers where a Docker engine answers.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 
 import pytest
 import redis as redis_client
-from confluent_kafka import Consumer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from testcontainers.community.kafka import KafkaContainer
+from testcontainers.community.redis import RedisContainer
 
 from sendtide.commands.deployment import topic_specs
 from sendtide.lab import Scenario, event_records
-from sendtide.local import start_kafka, start_redis, stop_kafka
+from sendtide.local import start_broker, start_kafka, start_redis, start_valkey, stop_kafka
 from sendtide.pipeline import load_pipeline
 from sendtide.transport import create_topics
-from servers import require
+from servers import require, require_docker
 from whole import assert_exact, produce, start_worker, wait_for
 
 EVENTS = 60_000
@@ -36,15 +40,46 @@ minimum_count = 10
 """
 
 
-@pytest.fixture
-def servers(tmp_path):
+@contextmanager
+def embedded(folder):
+    """The servers that come as wheels."""
+    broker, valkey = start_broker(folder), start_valkey(folder)
+    yield broker.address, valkey.address
+    valkey.stop()
+    broker.stop()
+
+
+@contextmanager
+def proper(folder):
     """Apache Kafka and Redis proper on loopback."""
     require("java", "mvn", package="default-jre-headless maven")
     require("redis-server", package="redis-server")
-    kafka, redis = start_kafka(tmp_path / "kafka"), start_redis(["redis-server"], tmp_path)
+    kafka, redis = start_kafka(folder / "kafka"), start_redis(["redis-server"], folder)
     yield kafka[0].address, redis.address
     redis.stop()
     stop_kafka(kafka)
+
+
+@contextmanager
+def containers(folder):
+    """Both as their makers' images."""
+    require_docker()
+    with KafkaContainer().with_kraft() as kafka, RedisContainer() as redis:
+        host, port = redis.get_container_host_ip(), redis.get_exposed_port(6379)
+        yield kafka.get_bootstrap_server(), f"redis://{host}:{port}/0"
+
+
+@pytest.fixture(
+    params=[
+        embedded,
+        proper,
+        pytest.param(containers, marks=pytest.mark.containers),
+    ]
+)
+def servers(request, tmp_path):
+    """(bootstrap of Kafka, URL of Redis)."""
+    with request.param(tmp_path) as addresses:
+        yield addresses
 
 
 def partitions_of(store):
@@ -67,8 +102,8 @@ def wait_until_shared(store, workers, timeout_s=60.0):
 def everything_on(kafka, topic):
     """All values of a topic."""
     settings = {"bootstrap.servers": kafka, "group.id": "reader", "enable.partition.eof": True}
-    reader = Consumer({**settings, "auto.offset.reset": "earliest"})
-    reader.subscribe([topic])
+    reader = Consumer(settings)
+    reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(4)])
     values, ended = [], 0
     while ended < 4:
         message = reader.poll(20.0)
