@@ -35,8 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dashboard": {"events", "sinks", "endpoint"},  # served behind the endpoint's guard
     "pipeline": {"events"},
     "stages": {
-        "events", "gate", "state", "recipients", "models", "clients", "sinks", "pipeline",
-        "transport",
+        "events", "gate", "state", "recipients", "models", "monitoring", "clients", "sinks",
+        "pipeline", "transport",
     },
     "lab": {"events"},
     "local": {"events"},

@@ -97,7 +97,27 @@ def test_prometheus_accepts_its_file(tmp_path):
     file.write_text(
         (COMPOSE / "prometheus.yml").read_text().replace("/keys/prometheus", f"{secret}")
     )
+    (tmp_path / "alerts.yml").write_text((COMPOSE / "alerts.yml").read_text())
     ended = subprocess.run(
         ["promtool", "check", "config", str(file)], capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_alerts_fire_when_they_should_and_not_before(tmp_path):
+    """Every rule is run on series made for it, by Prometheus' own tool."""
+    require("promtool", package="prometheus")
+    cases = (Path(__file__).parent / "alerts.test.yml").read_text()
+    file = tmp_path / "alerts.test.yml"
+    file.write_text(cases.replace("ALERTS", f"{COMPOSE / 'alerts.yml'}"))
+    ended = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    rules = yaml.safe_load((COMPOSE / "alerts.yml").read_text())["groups"][0]["rules"]
+    assert {rule["alert"] for rule in rules} <= set(re.findall(r"Sendtide\w+", cases))
+
+
+def test_alerts_use_metrics_that_exist():
+    """A rule over a name nobody writes never fires."""
+    used = set(re.findall(r"sendtide_\w+", (COMPOSE / "alerts.yml").read_text()))
+    text = (ROOT / "src" / "sendtide" / "sinks" / "prometheus.py").read_text()
+    assert used <= set(re.findall(r'"(sendtide_\w+)"', text))

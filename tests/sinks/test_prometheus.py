@@ -13,6 +13,7 @@ from sendtide.sinks import (
     ModelSummary,
     Owner,
     PartitionCounts,
+    PartitionLag,
     RedisReader,
     SourceFreshness,
     WorkerBeat,
@@ -22,7 +23,7 @@ from sendtide.sinks.prometheus import ReadModelCollector, render
 NOW_MS = 1_790_000_600_000
 OWNER = Owner("clients", 0, 1)
 GRAMMAR = re.compile(
-    r"sendtide(_[a-z0-9]+)+_(seconds|ratio|probability|nats|count|events_per_second|"
+    r"sendtide(_[a-z0-9]+)+_(seconds|ratio|probability|nats|count|records|events_per_second|"
     r"predictions_per_second|total)"
 )
 
@@ -66,7 +67,18 @@ def filled():
             late=late,
         )
         store.write_freshness(OWNER, [row])
-    store.beat(WorkerBeat(worker="w-1", at_ms=NOW_MS, started_at_ms=NOW_MS, events_per_s=9.0))
+    lag = PartitionLag(
+        topic="email.sends",
+        partition=3,
+        status="stall",
+        lag_records=7,
+        lag_s=2.5,
+        uncommitted_records=4,
+    )
+    beat = WorkerBeat(
+        worker="w-1", at_ms=NOW_MS, started_at_ms=NOW_MS, events_per_s=9.0, lags=[lag]
+    )
+    store.beat(beat)
     return store
 
 
@@ -89,6 +101,16 @@ def test_numbers_of_the_read_model():
     assert found["sendtide_model_drift_ratio", "c4", "send_time"] == 0.2
     assert found["sendtide_worker_speed_events_per_second", "w-1"] == 9
     assert found["sendtide_store_up_ratio",] == 1
+
+
+def test_the_lag_of_a_partition_and_its_verdict():
+    """What a worker saw at its last look; the verdict is a label, so that a rule can name it."""
+    found = scraped(filled())
+    place = ("3", "email.sends")
+    assert found["sendtide_partition_lag_records", *place] == 7
+    assert found["sendtide_partition_lag_seconds", *place] == 2.5
+    assert found["sendtide_partition_uncommitted_records", *place] == 4
+    assert found["sendtide_partition_status_ratio", *place, "stall"] == 1
 
 
 def test_unknown_numbers_have_no_sample():

@@ -45,6 +45,12 @@ program = new_program()
 
 _FREE_BYTES: Final = 1 << 30
 _STALE_S: Final = 60.0
+_SHOWN: Final = 4
+_CURES: Final = {
+    "stall": "They stand still: the worker's log says why, and its watchdog will end it",
+    "stop": "Nobody looks after them: is their worker alive?",
+    "rewind": "They work again on what was done: a worker lost its state; watch for duplicates",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,7 @@ def _servers(
         yield Check("redis", None, "not given; --redis URL checks it (`sendtide up` has one)")
     else:
         yield _tried("redis", lambda: _redis(redis))
+        yield _tried("lag", lambda: _lag(redis))
 
 
 def _python() -> str:
@@ -174,3 +181,22 @@ def _redis(url: str) -> str:
             msg = f"{len(workers)} workers, none heard of for a minute; look at their logs"
             raise Unavailable(msg)
         return f"answers; {len(fresh)} workers alive, {len(reader.clients())} clients"
+
+
+def _lag(url: str) -> str:
+    """Burrow's verdict on every partition of every worker that is heard of."""
+    with closing(RedisReader(url)) as reader:
+        lags = [lag for beat in reader.workers() for lag in beat.lags]
+    slow = sum(lag.status == "warning" for lag in lags)
+    bad = [lag for lag in lags if lag.status not in {"ok", "warning"}]
+    if bad:
+        named = "; ".join(
+            f"{lag.topic}/{lag.partition} {lag.status}, {lag.lag_records:,} records and "
+            f"{lag.lag_s:,.0f} s behind"
+            for lag in bad[:_SHOWN]
+        )
+        msg = f"{len(bad)} of {len(lags)} partitions: {named}. {_CURES[bad[0].status]}"
+        raise Unavailable(msg)
+    behind = sum(lag.lag_records for lag in lags)
+    pace = f"; {slow} fall behind: start more workers" if slow else ""
+    return f"{len(lags)} partitions at work, {behind:,} records behind{pace}"

@@ -53,6 +53,12 @@ def worker(
     session_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How soon a dead worker is replaced.")
     ] = 10.0,
+    watchdog: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, help="End itself after standing still for so long; 0: never."
+        ),
+    ] = 120.0,
 ) -> None:
     """Run one worker until SIGTERM or Ctrl-C. It finishes its work, writes it down, then leaves.
 
@@ -78,6 +84,7 @@ def worker(
             progressive_log=progressive_log,
             name=name or _process_name(),
             session_timeout_s=session_timeout,
+            watchdog_s=watchdog,
         )
     )
     raise typer.Exit(code)

@@ -17,6 +17,7 @@ from sendtide.sinks.summaries import (
     ModelMetrics,
     ModelSummary,
     PartitionCounts,
+    PartitionLag,
     SourceFreshness,
     WorkerBeat,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "ModelSummary",
     "Owner",
     "PartitionCounts",
+    "PartitionLag",
     "Reader",
     "RecipientRows",
     "RecipientView",

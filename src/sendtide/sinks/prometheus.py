@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from sendtide.events.errors import SendtideError
 from sendtide.sinks.contract import Reader
-from sendtide.sinks.summaries import ModelMetrics, SourceFreshness, WorkerBeat
+from sendtide.sinks.summaries import ModelMetrics, PartitionLag, SourceFreshness, WorkerBeat
 
 __all__ = ["CONTENT_TYPE", "ReadModelCollector", "render"]
 
@@ -39,6 +39,19 @@ _WORKER_GAUGES: Final = {
     "sendtide_worker_speed_predictions_per_second": ("Predictions a second", "predictions_per_s"),
     "sendtide_worker_freshness_p99_seconds": ("Event to prediction, p99", "freshness_p99_s"),
     "sendtide_worker_partitions_count": ("Partitions owned", "partitions"),
+    "sendtide_worker_snapshot_age_seconds": (
+        "Oldest snapshot of a partition that moved since",
+        "snapshot_age_s",
+    ),
+    "sendtide_worker_rebalances_count": (
+        "Times partitions came or went in the last minute",
+        "rebalances_per_minute",
+    ),
+}
+_LAG_GAUGES: Final = {
+    "sendtide_partition_lag_records": ("In the log and not applied", "lag_records"),
+    "sendtide_partition_lag_seconds": ("Age of the oldest of them, at most", "lag_s"),
+    "sendtide_partition_uncommitted_records": ("Applied, not committed", "uncommitted_records"),
 }
 
 
@@ -76,6 +89,7 @@ class ReadModelCollector:
         yield up
         yield _events(totals)
         yield from _worker_families(workers)
+        yield from _lag_families([lag for beat in workers for lag in beat.lags])
         yield from _model_families(models)
         yield from _source_families(sources, time.time_ns() // 1_000_000)
 
@@ -96,6 +110,23 @@ def _worker_families(workers: list[WorkerBeat]) -> Iterator[Metric]:
         for beat in workers:
             _add(family, [beat.worker], getattr(beat, field))
         yield family
+
+
+def _lag_families(lags: list[PartitionLag]) -> Iterator[Metric]:
+    labels = ["topic", "partition"]
+    for name, (about, field) in _LAG_GAUGES.items():
+        family = GaugeMetricFamily(name, about, labels=labels)
+        for lag in lags:
+            family.add_metric([lag.topic, str(lag.partition)], getattr(lag, field))
+        yield family
+    status = GaugeMetricFamily(
+        "sendtide_partition_status_ratio",
+        "1 for what the lag rules say of it",
+        labels=[*labels, "status"],
+    )
+    for lag in lags:
+        status.add_metric([lag.topic, str(lag.partition), lag.status], 1)
+    yield status
 
 
 def _model_families(models: list[ModelMetrics]) -> Iterator[Metric]:

@@ -5,7 +5,7 @@ Numbers that are not known yet are None; None is never written as 0.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -14,6 +14,7 @@ __all__ = [
     "ModelMetrics",
     "ModelSummary",
     "PartitionCounts",
+    "PartitionLag",
     "SourceFreshness",
     "WorkerBeat",
 ]
@@ -82,8 +83,28 @@ class PartitionCounts(Struct, kw_only=True, frozen=True):
     counts: dict[str, int]
 
 
+class PartitionLag(Struct, kw_only=True, frozen=True):
+    """How far one topic partition is behind, and whether that is well (`monitoring.lag`).
+
+    lag_records: in the log and not applied. lag_s: an upper bound of the age of the oldest of them,
+    by its Kafka timestamp. uncommitted_records: applied, and the group's offset not yet past them.
+    """
+
+    topic: str
+    partition: int
+    status: Literal["ok", "warning", "stall", "stop", "rewind"]
+    lag_records: Count
+    lag_s: float
+    uncommitted_records: Count
+
+
 class WorkerBeat(Struct, kw_only=True, frozen=True):
-    """A sign of life with the speed of one worker process."""
+    """A sign of life with the speed and the health of one worker process.
+
+    lags: of its partitions, as of the last look. snapshot_age_s: of the oldest snapshot of a
+    partition that has moved since, None if none has. rebalances_per_minute: times partitions came
+    or went in the last minute.
+    """
 
     worker: str
     at_ms: int
@@ -93,6 +114,9 @@ class WorkerBeat(Struct, kw_only=True, frozen=True):
     partitions: Count = 0
     freshness_p50_s: float | None = None
     freshness_p99_s: float | None = None
+    snapshot_age_s: float | None = None
+    rebalances_per_minute: Count = 0
+    lags: list[PartitionLag] = []
 
 
 class ClientActivity(Struct, kw_only=True, frozen=True):

@@ -13,6 +13,7 @@ from sendtide.events.errors import Unavailable
 __all__ = ["OffsetLookup"]
 
 _TIMEOUT_S: Final = 15.0
+_LOOK_S: Final = 2.0
 
 
 class OffsetLookup:
@@ -54,6 +55,24 @@ class OffsetLookup:
                 msg = f"the range of {topic}/{number} cannot be read: {error.args[0].str()}"
                 raise Unavailable(msg) from error
         return ranges
+
+    def has_record(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether a record can be read at or past `offset`.
+
+        The end of a log counts the markers of transactions too, which nobody can apply.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        try:
+            with self._lock:
+                self._consumer.assign([TopicPartition(topic, partition, offset)])
+                message = self._consumer.poll(_LOOK_S)
+                self._consumer.unassign()
+        except KafkaException as error:
+            msg = f"{topic}/{partition} cannot be read at {offset}: {error.args[0].str()}"
+            raise Unavailable(msg) from error
+        return message is not None and message.error() is None
 
     def close(self) -> None:
         """Let go of the connection."""

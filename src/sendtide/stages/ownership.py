@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from typing import Any, Final
 
 from sendtide.stages.stage import Stage
 from sendtide.transport import TopicPartition
 
 __all__ = ["Ownership"]
+
+_MINUTE_S: Final = 60.0
 
 
 class Ownership:
@@ -16,12 +20,20 @@ class Ownership:
 
     def __init__(self, stages: Sequence[Stage[Any]]) -> None:
         self._stage_of = {topic: stage for stage in stages for topic in stage.topics}
+        self._moves: deque[float] = deque()
+
+    def rebalances_per_minute(self) -> int:
+        """How often partitions came or went in the last minute."""
+        while self._moves and self._moves[0] < time.monotonic() - _MINUTE_S:
+            self._moves.popleft()
+        return len(self._moves)
 
     def _units(self, partitions: Set[TopicPartition]) -> set[tuple[Stage[Any], int]]:
         return {(self._stage_of[topic], number) for topic, number in partitions}
 
     async def assigned(self, partitions: Set[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Recover the state; return where to fetch from."""
+        self._moves.append(time.monotonic())
         starts: dict[TopicPartition, int] = {}
         for stage, number in self._units(partitions):
             offsets = await stage.assigned(number)
@@ -30,10 +42,12 @@ class Ownership:
 
     async def revoked(self, partitions: Set[TopicPartition]) -> None:
         """Finish and write down."""
+        self._moves.append(time.monotonic())
         for stage, number in self._units(partitions):
             await stage.revoked(number)
 
     async def lost(self, partitions: Set[TopicPartition]) -> None:
         """Forget."""
+        self._moves.append(time.monotonic())
         for stage, number in self._units(partitions):
             stage.lost(number)

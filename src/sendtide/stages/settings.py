@@ -17,7 +17,8 @@ class WorkerSettings:
     kafka: `host:port[,host:port]`. kafka_config: librdkafka client settings (TLS, SASL), never
     logged. redis: URL. group: consumer group; workers of one group share the partitions.
     snapshots_url: overrides the pipeline's. progressive_log: a file that receives each learned
-    row's prediction and label (see `stages.client.PROGRESSIVE`). name: in metrics.
+    row's prediction and label (see `stages.client.PROGRESSIVE`). name: in metrics. watchdog_s: a
+    worker that stands still for so long ends itself; 0: never.
     """
 
     kafka: str
@@ -29,6 +30,7 @@ class WorkerSettings:
     progressive_log: str | None = None
     name: str = "worker"
     session_timeout_s: float = 10.0
+    watchdog_s: float = 120.0
 
     def client(self) -> dict[str, str]:
         """Settings of any Kafka client of this worker."""

@@ -47,7 +47,11 @@ _DELIVERIES: Final = 64
 
 @dataclass(slots=True)
 class Held(Generic[State]):
-    """One partition at work. counts: topic to bucket to number, since the beginning of the log."""
+    """One partition at work.
+
+    counts: topic to bucket to number, since the beginning of the log. reached_ms: Kafka timestamp
+    of the newest record applied, by topic. written_at: when its last snapshot was written or read.
+    """
 
     number: int
     epoch: int
@@ -57,6 +61,8 @@ class Held(Generic[State]):
     deliveries: set[asyncio.Task[None]] = field(default_factory=set)
     snapshot_at: dict[str, int] = field(default_factory=dict)
     published: dict[str, dict[str, int]] = field(default_factory=dict)
+    reached_ms: dict[str, int] = field(default_factory=dict)
+    written_at: float = field(default_factory=time.monotonic)
 
     def count(self, topic: str, bucket: str, number: int) -> None:
         """Add to one of the counts."""
@@ -217,6 +223,7 @@ class Stage(ABC, Generic[State]):
         if held is None:
             piece.finish()
             return
+        held.reached_ms[piece.topic] = piece.messages[-1].timestamp()[1]
         for applied in held.runtime.feed(piece):
             if not applied.output:
                 applied.chunk.finish()
@@ -289,4 +296,4 @@ class Stage(ABC, Generic[State]):
         await asyncio.to_thread(
             self._snapshots.write, held.number, held.epoch, offsets, meta, columns
         )
-        held.snapshot_at = offsets
+        held.snapshot_at, held.written_at = offsets, time.monotonic()

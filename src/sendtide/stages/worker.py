@@ -17,12 +17,14 @@ from sendtide.gate import warm_up
 from sendtide.models import ModelDirectory
 from sendtide.sinks import RedisSink, Retention, WorkerBeat
 from sendtide.stages.client import ClientStage
+from sendtide.stages.health import Health
 from sendtide.stages.model_feed import ModelFeed
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.ownership import Ownership
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.settings import WorkerSettings
 from sendtide.stages.stage import Stage
+from sendtide.stages.watchdog import Watchdog
 from sendtide.state import SnapshotStore
 from sendtide.transport import Settings, chunk_topic, configure
 from sendtide.transport import run_worker as run_app
@@ -33,6 +35,7 @@ __all__ = ["Worker", "run_worker"]
 logger = logging.getLogger(__name__)
 
 _BEAT_S: Final = 1.0
+_LOOK_S: Final = 5.0
 
 
 class _App(faust.App):
@@ -57,6 +60,9 @@ class Worker:
         self.recipients = RecipientStage(pipeline, self.directory, **self._wiring("recipients"))
         self.clients = ClientStage(pipeline, settings.progressive_log, **self._wiring("clients"))
         self.stages: tuple[Stage[Any], ...] = (self.recipients, self.clients)
+        self._ownership = Ownership(self.stages)
+        self._health = Health(self.stages, self._offsets)
+        self._watchdog = Watchdog(settings.watchdog_s)
         self._started_ms = time.time_ns() // 1_000_000
         self._beat_sink = self._new_sink()
         self._last_beat = (time.monotonic(), 0, 0)
@@ -106,7 +112,7 @@ class Worker:
             Settings(
                 rdkafka=dict(self.settings.kafka_config),
                 copartition=copartition,
-                owner=Ownership(self.stages),
+                owner=self._ownership,
             ),
         )
         for stage in self.stages:
@@ -123,6 +129,7 @@ class Worker:
             self._every(every_ms / 1000, stage.publish_all)
             self._every(pipeline.snapshots.interval_ms / 1000, stage.write_down_all)
         self._every(_BEAT_S, self._beat)
+        self._every(_LOOK_S, self._look)
 
     def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
         """Repeat `work` with `interval_s` between its end and its next start."""
@@ -147,9 +154,16 @@ class Worker:
     async def _start(self) -> None:
         """Begin to read models; scores use whatever of them has arrived."""
         self._feed.start()
+        self._watchdog.start()
+
+    async def _look(self) -> None:
+        """See how far behind each partition is."""
+        await self._health.look()
+        self._watchdog.standing_still(self._health.stalled)
 
     async def _beat(self) -> None:
         """Say that this worker lives, and how fast it is."""
+        self._watchdog.alive()
         counts = [held.counts for held in self.recipients.held.values()]
         events = sum(table.get("in", 0) for topics in counts for table in topics.values())
         made = sum(table.get("predictions", 0) for topics in counts for table in topics.values())
@@ -166,6 +180,9 @@ class Worker:
             partitions=sum(len(stage.held) for stage in self.stages),
             freshness_p50_s=ages[0],
             freshness_p99_s=ages[1],
+            snapshot_age_s=self._health.snapshot_age_s(),
+            rebalances_per_minute=self._ownership.rebalances_per_minute(),
+            lags=self._health.lags,
         )
         await asyncio.to_thread(self._beat_sink.beat, beat)
 
@@ -175,6 +192,7 @@ class Worker:
         try:
             return run_app(self.app)
         finally:
+            self._watchdog.stop()
             self._feed.stop()
             for sink in self._sinks:
                 sink.close()

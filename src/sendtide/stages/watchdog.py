@@ -1,0 +1,91 @@
+"""Ends a worker that no longer does anything, so that the group gives its partitions to another.
+
+A process that hangs is worse than one that died: its heartbeats go on, its partitions stand still.
+Whoever restarts dead workers (systemd, Compose, Kubernetes) then does the rest. What every thread
+was doing goes to the standard error first.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+__all__ = ["EXIT_CODE", "Watchdog", "end_process"]
+
+logger = logging.getLogger(__name__)
+
+EXIT_CODE: Final = 70
+"""EX_SOFTWARE of sysexits.h."""
+_LOOKS: Final = 8
+"""Looks within the limit."""
+
+
+def end_process(reason: str) -> None:
+    """Say why, show every thread, and end at once: a drain would hang on what hangs."""
+    logger.critical("%s; this worker ends, its partitions go to others", reason)
+    faulthandler.dump_traceback(sys.stderr, all_threads=True)
+    sys.stderr.flush()
+    os._exit(EXIT_CODE)
+
+
+class Watchdog:
+    """A thread of its own, since what it watches may be stuck in a compiled loop or a lock.
+
+    Args:
+        limit_s: how long the event loop may be silent, or partitions stand still; 0: for ever.
+        end: called once with the reason.
+    """
+
+    def __init__(self, limit_s: float, end: Callable[[str], None] = end_process) -> None:
+        self._limit_s = limit_s
+        self._end = end
+        self._alive_at = time.monotonic()
+        self._stalled: Sequence[str] = ()
+        self._stalled_since: float | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._alive_at = time.monotonic()
+        if self._limit_s > 0:
+            self._thread.start()
+
+    def alive(self) -> None:
+        """The event loop turns."""
+        self._alive_at = time.monotonic()
+
+    def standing_still(self, partitions: Sequence[str]) -> None:
+        """These have work and do none, as of now; none: all is well."""
+        self._stalled = partitions
+        if not partitions:
+            self._stalled_since = None
+        elif self._stalled_since is None:
+            self._stalled_since = time.monotonic()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._limit_s / _LOOKS):
+            reason = self._reason(time.monotonic())
+            if reason:
+                self._end(reason)
+                return
+
+    def _reason(self, now: float) -> str | None:
+        silent_s = now - self._alive_at
+        if silent_s > self._limit_s:
+            return f"the event loop has been silent for {silent_s:.0f} s"
+        since = self._stalled_since
+        if since is not None and now - since > self._limit_s:
+            names = ", ".join(self._stalled[:8])
+            return f"{names} have stood still for {now - since:.0f} s with records waiting"
+        return None
