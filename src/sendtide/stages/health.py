@@ -35,6 +35,7 @@ class Health:
         self._stages = stages
         self._offsets = offsets
         self._windows: dict[_Place, LagWindow] = {}
+        self._empty: dict[_Place, tuple[int, int]] = {}
         self.lags: list[PartitionLag] = []
 
     @property
@@ -64,7 +65,9 @@ class Health:
             for held in tuple(stage.held.values()):
                 found += await self._look_at(stage.topics, held)
         places = {(lag.topic, lag.partition) for lag in found}
-        self._windows = {place: w for place, w in self._windows.items() if place in places}
+        for kept in (self._windows, self._empty):
+            for place in kept.keys() - places:
+                del kept[place]
         self._tell(found)
         self.lags = found
 
@@ -91,13 +94,15 @@ class Health:
         return rows
 
     async def _judge(self, place: _Place, applied: int, lag: int) -> tuple[Status, int]:
+        if self._empty.get(place) == (applied, lag):
+            lag = 0
         window = self._windows.setdefault(place, LagWindow())
         window.add(LagSample(time.monotonic(), applied, lag))
         status = window.status(time.monotonic())
         if status != "stall" or await asyncio.to_thread(self._offsets.has_record, *place, applied):
             return status, lag
-        window.add(LagSample(time.monotonic(), applied, 0))
-        return "ok", 0
+        self._empty[place] = (applied, lag)
+        return await self._judge(place, applied, lag)
 
     def _tell(self, found: Sequence[PartitionLag]) -> None:
         """Log what has become worse or well since the last look."""
