@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sendtide.commands import bench_freshness, bench_worker, rivals
+from sendtide.commands import (
+    bench_freshness,
+    bench_memory,
+    bench_scale,
+    bench_skew,
+    bench_trial,
+    bench_worker,
+    rivals,
+)
 from sendtide.commands.application import CHECK_FAILED
 from sendtide.commands.options import JsonFile, Kafka, KafkaConfig, RedisUrl, servers_of
 from sendtide.commands.output import publish
@@ -97,6 +105,103 @@ def freshness(
     publish(result, json, _lines(result))
 
 
+@program.command("time-trial")
+def time_trial(
+    emails: Annotated[int, typer.Option(min=10_000, help="Requests to answer.")] = 1_000_000,
+    recipients: Annotated[
+        int | None, typer.Option(min=1_000, help="Known before; without it a fifth of the e-mails.")
+    ] = None,
+    clients: Annotated[int, typer.Option(min=1, help="With two models each.")] = 2_000,
+    workers: Annotated[int, typer.Option(min=1)] = 2,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    kafka: Kafka = None,
+    redis: RedisUrl = None,
+    kafka_config: KafkaConfig = None,
+    data: _Data = Path(".sendtide"),
+    json: JsonFile = None,
+) -> None:
+    """Answer requests that wait in Kafka, one prediction for each, and stop the time.
+
+    The embedded broker holds everything in memory, about 1 GB for a million e-mails and their
+    recipients; for many millions give Apache Kafka with --kafka.
+
+    Example: `sendtide bench time-trial --emails 1000000 --json -`
+    """
+    servers = servers_of(kafka, kafka_config) if kafka else None
+    known = recipients or max(clients, emails // 5)
+    result = bench_trial.measure(
+        bench_trial.Plan(emails, known, clients, workers, partitions, data), servers, redis
+    )
+    publish(result, json, _lines(result))
+
+
+@program.command()
+def memory(
+    recipients: Annotated[int, typer.Option(min=1_000)] = 1_000_000,
+    clients: Annotated[int, typer.Option(min=1)] = 2_000,
+    json: JsonFile = None,
+) -> None:
+    """Measure the bytes that a known recipient takes in a worker.
+
+    Example: `sendtide bench memory --recipients 10000000 --json -`
+    """
+    result = bench_memory.measure(bench_memory.Plan(recipients, min(clients, recipients)))
+    publish(result, json, _lines(result))
+
+
+@program.command()
+def scale(
+    events: Annotated[int, typer.Option(min=10_000, help="Preloaded for each shape.")] = 200_000,
+    shapes: Annotated[
+        str, typer.Option(metavar="WORKERSxPARTITIONS,...", help="Measured in turn.")
+    ] = "1x1,1x4,1x16,1x64,2x4,2x16,4x16,4x64",
+    kafka: Kafka = None,
+    redis: RedisUrl = None,
+    kafka_config: KafkaConfig = None,
+    data: _Data = Path(".sendtide"),
+    json: JsonFile = None,
+) -> None:
+    """Measure what an event costs with 1, 2 and 4 workers over 1 to 64 partitions.
+
+    Example: `sendtide bench scale --shapes 1x4,2x4 --json -`
+    """
+    servers = servers_of(kafka, kafka_config) if kafka else None
+    plan = bench_scale.Plan(events, _shapes(shapes), data)
+    result = bench_scale.measure(plan, servers, redis)
+    publish(result, json, f"dearest over cheapest: {result['spread']:+.0%}")
+
+
+def _shapes(text: str) -> tuple[tuple[int, int], ...]:
+    try:
+        pairs = [shape.split("x") for shape in text.split(",")]
+        return tuple((int(workers), int(partitions)) for workers, partitions in pairs)
+    except ValueError:
+        msg = f"{text!r} is no list of shapes; give workers x partitions, such as 1x4,2x16"
+        raise typer.BadParameter(msg, param_hint="--shapes") from None
+
+
+@program.command()
+def skew(
+    load: Annotated[float, typer.Option(min=1, metavar="RATE")] = 20_000.0,
+    duration: Annotated[float, typer.Option("--for", min=2, metavar="SECONDS")] = 20.0,
+    hot_share: Annotated[float, typer.Option(min=0, max=1)] = 0.6,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    kafka: Kafka = None,
+    redis: RedisUrl = None,
+    kafka_config: KafkaConfig = None,
+    data: _Data = Path(".sendtide"),
+    json: JsonFile = None,
+) -> None:
+    """Measure how much staler others become when one client has most of the mail.
+
+    Example: `sendtide bench skew --hot-share 0.6 --json -`
+    """
+    servers = servers_of(kafka, kafka_config) if kafka else None
+    plan = bench_freshness.Plan(load, duration, partitions, data)
+    result = bench_skew.measure(plan, hot_share, servers, redis)
+    publish(result, json, f"p99 of the others x {result['freshness_ratio']:.2f}")
+
+
 def _lines(result: dict[str, Any]) -> str:
     return "\n".join(
         f"{name:<22} {value:,.4g}" if isinstance(value, float) else f"{name:<22} {value}"
@@ -106,3 +211,4 @@ def _lines(result: dict[str, Any]) -> str:
 
 program.command(name="stock-faust", hidden=True)(rivals.stock_faust)
 program.command(name="consume-decode", hidden=True)(rivals.consume_decode)
+program.command(name="consume-only", hidden=True)(rivals.consume_only)

@@ -40,12 +40,13 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """load: events a second. duration_s: of probing, after a warm-up."""
+    """load: events a second. duration_s: of probing, after a warm-up. hot_share: one client's."""
 
     load: float
     duration_s: float
     partitions: int
     data: Path
+    hot_share: float = 0.0
 
 
 @dataclass(slots=True)
@@ -116,6 +117,7 @@ def _measured(plan: Plan, cluster: Cluster, pipeline: Pipeline) -> dict[str, Any
         load = cluster.start(
             "load", "simulate", *cluster.addresses(), "--live", str(plan.load),
             "--clients", "200", "--recipients", "1000000", "--reaction-speed", "1000",
+            "--hot-share", str(plan.hot_share),
         )  # fmt: skip
         _probe(reader, sender, probes, _WARM_UP_S)
         probes.record_s.clear()

@@ -24,7 +24,7 @@ from sendtide.lab import Scenario
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import RedisReader
 
-__all__ = ["Plan", "measure", "preload"]
+__all__ = ["Plan", "measure", "preload", "rival"]
 
 _LONGEST_S: Final = 180.0
 _LOOK_S: Final = 0.02
@@ -68,8 +68,8 @@ def _repeat(plan: Plan, kafka: KafkaServers | None, redis: str | None) -> dict[s
                 speeds = {"events_per_s": _worker(cluster, pipeline, plan.events)}
                 if plan.rivals:
                     share = min(plan.events, _FAUST_EVENTS)
-                    speeds["stock_faust_per_s"] = _rival(cluster, "stock-faust", share)
-                    speeds["consume_decode_per_s"] = _rival(cluster, "consume-decode", plan.events)
+                    speeds["stock_faust_per_s"] = rival(cluster, "stock-faust", share)
+                    speeds["consume_decode_per_s"] = rival(cluster, "consume-decode", plan.events)
             finally:
                 if not cluster.embedded:
                     delete_topics(cluster.kafka, specs)
@@ -110,7 +110,8 @@ def _worker(cluster: Cluster, pipeline: Pipeline, events: int) -> float:
     return (last - first) / (ended - began)
 
 
-def _rival(cluster: Cluster, name: str, events: int) -> float:
+def rival(cluster: Cluster, name: str, events: int) -> float:
+    """Events a second of one of `rivals`, in a process of its own."""
     result = cluster.logs / f"{name}.json"
     result.unlink(missing_ok=True)
     own = ["--kafka", cluster.kafka.brokers] if name == "stock-faust" else cluster.addresses()

@@ -9,11 +9,13 @@ import asyncio
 import os
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import faust
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from sendtide.commands.options import (
     JsonFile,
@@ -25,9 +27,9 @@ from sendtide.commands.options import (
 )
 from sendtide.commands.output import publish
 from sendtide.events.errors import Unavailable
-from sendtide.events.topics import ENGAGEMENTS, SENDS
+from sendtide.events.topics import ENGAGEMENTS, REQUESTS, SENDS, Topic
 
-__all__ = ["consume_decode", "stock_faust"]
+__all__ = ["consume_decode", "consume_only", "stock_faust"]
 
 _LONGEST_S: Final = 10.0
 _PATIENCE_S: Final = 60.0
@@ -43,10 +45,40 @@ def consume_decode(
     json: JsonFile = None,
 ) -> None:
     """Fetch with confluent-kafka and decode each value with orjson; nothing else."""
-    deployment = pipeline_of(pipeline)
+    loads = orjson.loads
+
+    def decode(messages: list[Message]) -> None:
+        for message in messages:
+            loads(message.value())
+
+    chosen = (kafka, kafka_config, pipeline)
+    publish(_consumed(events, (SENDS, ENGAGEMENTS), chosen, decode), json)
+
+
+def consume_only(
+    events: int,
+    kafka: Kafka = None,
+    kafka_config: KafkaConfig = None,
+    pipeline: PipelineFile = None,
+    json: JsonFile = None,
+) -> None:
+    """Fetch the requests with confluent-kafka and do nothing with them."""
+    chosen = (kafka, kafka_config, pipeline)
+    publish(_consumed(events, (REQUESTS,), chosen, len), json)
+
+
+def _consumed(
+    events: int,
+    topics: Sequence[Topic],
+    chosen: tuple[str | None, list[str] | None, Path | None],
+    work: Callable[[list[Message]], object],
+) -> dict[str, float]:
+    """Read `events` records of the topics from their beginning, handing each fetch to `work`."""
+    kafka, kafka_config, file = chosen
+    deployment = pipeline_of(file)
     settings = servers_of(kafka, kafka_config).client()
-    consumer = Consumer({**settings, "group.id": "decode", "enable.auto.commit": False})
-    names = [deployment.topics.full_name(topic) for topic in (SENDS, ENGAGEMENTS)]
+    consumer = Consumer({**settings, "group.id": "rival", "enable.auto.commit": False})
+    names = [deployment.topics.full_name(topic) for topic in topics]
     consumer.assign(
         [
             TopicPartition(name, number, OFFSET_BEGINNING)
@@ -54,7 +86,6 @@ def consume_decode(
             for number in range(deployment.topics.partitions)
         ]
     )
-    loads = orjson.loads
     first = consumer.consume(1, _PATIENCE_S)
     if not first:
         msg = "no record arrived; is the broker still there?"
@@ -63,12 +94,11 @@ def consume_decode(
     deadline = started + _PATIENCE_S
     while done < events and time.perf_counter() < deadline:
         messages = consumer.consume(_BATCH, 0.1)
-        for message in messages:
-            loads(message.value())
+        work(messages)
         done += len(messages)
     seconds = time.perf_counter() - started
     consumer.close()
-    publish({"events": done, "events_per_s": (done - 1) / seconds}, json)
+    return {"events": done, "events_per_s": (done - 1) / seconds}
 
 
 def stock_faust(

@@ -57,6 +57,9 @@ def simulate(
     reaction_speed: Annotated[
         float, typer.Option(min=0.001, help="Reactions are this much faster than in life.")
     ] = 1.0,
+    hot_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the recipients that are one client's.")
+    ] = 0.0,
     spoil: Annotated[
         bool,
         typer.Option("--spoil", help="Mix in duplicates, late and broken records, erasures."),
@@ -69,7 +72,11 @@ def simulate(
     """
     servers, deployment = servers_of(kafka, kafka_config), pipeline_of(pipeline)
     scenario = Scenario(
-        seed=seed, clients=clients, recipients=recipients, reaction_speed=reaction_speed
+        seed=seed,
+        clients=clients,
+        recipients=recipients,
+        reaction_speed=reaction_speed,
+        hot_share=hot_share,
     )
     simulator = Simulator(scenario)
     trouble = _Trouble(seed, deployment) if spoil else None

@@ -82,7 +82,9 @@ class Population:
         """Client of every recipient: Zipf sizes, at least one each, largest client first."""
         weight = np.arange(1, scenario.clients + 1, dtype=np.float64) ** -scenario.zipf_exponent
         spare = scenario.recipients - scenario.clients
-        cuts = np.round(np.cumsum(weight) / weight.sum() * spare).astype(np.int64)
+        share = weight / weight.sum() * (1 - scenario.hot_share)
+        share[0] += scenario.hot_share
+        cuts = np.round(np.cumsum(share) * spare).astype(np.int64)
         sizes = 1 + np.diff(cuts, prepend=0)
         return np.repeat(np.arange(scenario.clients, dtype=np.uint32), sizes)
 

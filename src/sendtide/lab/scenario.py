@@ -42,15 +42,17 @@ class Drift:
 class Scenario:
     """One simulated provider; the same scenario gives the same bytes.
 
-    Shares are probabilities. own_slot_share: how much of the mail a client sends in its own
-    favourite hour (the confounding that naive open counts fall for). reaction_speed: delays of
-    engagements are divided by it, so that a short demo sees its opens.
+    Shares are probabilities. hot_share: of the recipients, all the first client's; the others'
+    sizes follow Zipf's law with `zipf_exponent`. own_slot_share: how much of the mail a client
+    sends in its own favourite hour (the confounding that naive open counts fall for).
+    reaction_speed: delays of engagements are divided by it, so that a short demo sees its opens.
     """
 
     seed: int = 1
     clients: int = 200
     recipients: int = 20_000
     zipf_exponent: float = 1.1
+    hot_share: float = 0.0
     never_opener_share: float = 0.3
     machine_share: float = 0.2
     machine_marked_share: float = 0.8
@@ -79,7 +81,7 @@ class Scenario:
             raise ConfigurationError(msg)
         for name in ("never_opener_share", "machine_share", "machine_marked_share"):
             self._check_share(name)
-        for name in ("bounce_share", "request_share", "own_slot_share"):
+        for name in ("hot_share", "bounce_share", "request_share", "own_slot_share"):
             self._check_share(name)
 
     def _check_share(self, name: str) -> None:

@@ -34,6 +34,7 @@ _TOPICS: Final = (SENDS.name, ENGAGEMENTS.name, REQUESTS.name)
 _CAMPAIGN_MS: Final = 2 * 86_400_000  # a client's content changes every two days
 _WINDOW_MS: Final = 24 * HOUR_MS  # the send window that requests ask about
 _STEP_RECORDS: Final = 20_000
+_NO_ROWS: Final = (b"", np.zeros(0, np.int64))
 _START_MS: Final = 1_767_571_200_000  # 2026-01-05T00:00Z, a Monday: where counted streams begin
 
 
@@ -103,6 +104,18 @@ class Simulator:
         sends = np.linspace(0, records / self.records_per_send, steps + 1).astype(np.int64)
         for a, b, count in zip(edges[:-1], edges[1:], np.diff(sends).tolist(), strict=True):
             yield self.step(a, b, count)
+
+    def sends_to(self, recipients: I64, sent_at_ms: I64) -> Records:
+        """One message to each of these recipients, at rising times, and no reaction to any."""
+        send = self._ordinals(len(recipients))
+        content, _, campaign = self._content(recipients, sent_at_ms)
+        rows = self._send_rows(send, recipients, sent_at_ms, campaign, content)
+        return self._records([rows, _NO_ROWS, _NO_ROWS], [sent_at_ms], [recipients])
+
+    def requests_for(self, recipients: I64, asked_at_ms: I64) -> Records:
+        """One request for each of these recipients, at rising times."""
+        rows = self._request_rows(recipients, asked_at_ms)
+        return self._records([_NO_ROWS, _NO_ROWS, rows], [asked_at_ms], [recipients])
 
     def _ordinals(self, count: int) -> I64:
         first, self._ordinal = self._ordinal, self._ordinal + count
