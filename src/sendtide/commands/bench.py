@@ -11,6 +11,7 @@ import typer
 from sendtide.commands import (
     bench_freshness,
     bench_memory,
+    bench_recovery,
     bench_scale,
     bench_skew,
     bench_trial,
@@ -147,6 +148,29 @@ def memory(
     """
     result = bench_memory.measure(bench_memory.Plan(recipients, min(clients, recipients)))
     publish(result, json, _lines(result))
+
+
+@program.command()
+def recovery(
+    recipients: Annotated[int, typer.Option(min=1_000)] = 1_000_000,
+    clients: Annotated[int, typer.Option(min=1)] = 2_000,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    kafka: Kafka = None,
+    redis: RedisUrl = None,
+    kafka_config: KafkaConfig = None,
+    data: _Data = Path(".sendtide"),
+    json: JsonFile = None,
+) -> None:
+    """Kill a worker and measure how soon another stands where it stood; exit 1 if not exactly.
+
+    Example: `sendtide bench recovery --recipients 10000000 --json -`
+    """
+    servers = servers_of(kafka, kafka_config) if kafka else None
+    plan = bench_recovery.Plan(recipients, min(clients, recipients), partitions, data)
+    result = bench_recovery.measure(plan, servers, redis)
+    publish(result, json, _lines(result))
+    if not result["exact"]:
+        raise typer.Exit(CHECK_FAILED)
 
 
 @program.command()

@@ -140,6 +140,11 @@ class Cluster:
         for child in children:
             child.stop(max(0.5, deadline - time.monotonic()))
 
+    def forget(self, child: ServerProcess) -> None:
+        """Take a child that was killed on purpose off the list of those that must live."""
+        child.stop(1.0)
+        self._children.remove(child)
+
     def check(self) -> None:
         """Raise `ChildEnded` if a server or child has ended with an error."""
         for process in (*self._servers, *self._children):
