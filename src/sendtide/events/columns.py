@@ -14,6 +14,7 @@ Only plain numeric dtypes are allowed; nothing in the bytes can name a class or 
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any, Final
@@ -32,9 +33,13 @@ _MAGIC: Final = b"STC1"
 _PREFIX: Final = struct.Struct("<4sI")
 _DIGEST_BYTES: Final = 16
 _MAX_HEADER_BYTES: Final = 64 * 1024 * 1024
-_DTYPES: Final = frozenset(
-    ["|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8"]
-)
+_DTYPES: Final = {
+    name: np.dtype(name)
+    for name in ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")
+}
+
+
+_PADDING: Final = bytes(8)
 
 
 class _Header(msgspec.Struct):
@@ -60,13 +65,13 @@ def pack(meta: Mapping[str, Any], columns: Mapping[str, Array]) -> bytes:
     parts: list[bytes] = []
     offset = 0
     for name, column in columns.items():
-        array = np.ascontiguousarray(column)
-        if array.dtype.str not in _DTYPES:
-            msg = f"column {name!r} has dtype {array.dtype.str!r}; allowed: {sorted(_DTYPES)}"
+        dtype = column.dtype.str
+        if dtype not in _DTYPES:
+            msg = f"column {name!r} has dtype {dtype!r}; allowed: {sorted(_DTYPES)}"
             raise TypeError(msg)
-        data = array.tobytes()
-        entries.append((name, array.dtype.str, list(array.shape), offset, len(data)))
-        parts += [data, bytes(_aligned(len(data)) - len(data))]
+        data = column.tobytes()  # in C order, whatever the array's own
+        entries.append((name, dtype, list(column.shape), offset, len(data)))
+        parts += [data, _PADDING[: -len(data) & 7]]
         offset += _aligned(len(data))
     header = _ENCODER.encode(_Header(dict(meta), entries))
     header += b" " * (_aligned(_PREFIX.size + len(header)) - _PREFIX.size - len(header))
@@ -107,11 +112,13 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
 def _column(
     body: memoryview, name: str, dtype: str, shape: list[int], start: int, size: int
 ) -> Array:
-    if dtype not in _DTYPES:
+    known = _DTYPES.get(dtype)
+    if known is None:
         msg = f"column {name!r} has dtype {dtype!r}; allowed: {sorted(_DTYPES)}"
         raise CorruptData(msg)
-    expected = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    expected = math.prod(shape) * known.itemsize
     if size != expected or min(shape, default=0) < 0 or start + size > len(body):
         msg = f"column {name!r} of shape {shape} does not fit its {size} bytes"
         raise CorruptData(msg)
-    return np.frombuffer(body[start : start + size], dtype=dtype).reshape(shape)
+    column: Array = np.frombuffer(body, known, size // known.itemsize, start)
+    return column if len(shape) == 1 else column.reshape(shape)
