@@ -12,7 +12,8 @@ from sendtide.recipients import RecipientPartition, digest, restore, snapshot
 
 from .events import HOUR, SETTINGS, START, apply
 
-KINDS = ("delivered", "open", "open", "click", "bounce", "unsubscribe", "conversion")
+KINDS = ("delivered", "open", "open", "click", "bounce", "unsubscribe", "complaint", "conversion")
+FACTS = ("opened", "clicked", "machine_opened", "bounced", "unsubscribed", "complained")
 people = st.integers(1, 4)
 times = st.integers(0, 40).map(lambda h: START + h * HOUR // 2)
 
@@ -89,14 +90,12 @@ def test_every_send_is_labelled_once_with_what_became_of_it(topics, schedule):
         for i, offset in enumerate(columns["send_offset"].tolist()):
             assert offset not in rows, "labelled twice"
             rows[offset] = (
-                bool(columns["opened"][i]),
-                bool(columns["clicked"][i]),
-                bool(columns["machine_opened"][i]),
+                *(bool(columns[fact][i]) for fact in FACTS),
                 int(columns["open_delay_s"][i]),
             )
 
     expected = expected_labels(sends, topics[1], SETTINGS)
-    assert rows == {offset: row[:4] for offset, row in expected.items()}
+    assert rows == {offset: row[:7] for offset, row in expected.items()}
 
 
 @settings(max_examples=100)
@@ -111,7 +110,7 @@ def test_a_label_carries_the_history_as_of_its_send(topics):
     for columns in made:
         for i, offset in enumerate(columns["send_offset"].tolist()):
             found = (columns["sends"][i], columns["opens"][i])
-            assert found == expected[offset][4:]
+            assert found == expected[offset][7:]
 
 
 def test_what_is_late_is_counted_and_changes_nothing():

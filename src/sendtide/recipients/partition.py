@@ -23,7 +23,6 @@ from sendtide.recipients.tables import (
     NONE,
     ORPHAN,
     PENDING,
-    PERIODS,
     RECIPIENT,
     grown,
 )
@@ -73,6 +72,15 @@ _SEND_COLUMNS: Final = (
 """What `send_rows` reads, in its order."""
 
 
+_FACTS: Final = {
+    "machine_opened": "machine",
+    "bounced": "bounced",
+    "unsubscribed": "unsubscribed",
+    "complained": "complained",
+}
+"""Label columns that are facts of a pending send as they stand."""
+
+
 class RecipientPartition:
     """State after any prefixes of the three topics, whatever their interleaving.
 
@@ -92,8 +100,6 @@ class RecipientPartition:
         self.people = np.zeros(64, RECIPIENT)
         self.exposures = np.zeros((64, DAY_HOURS), np.uint8)
         self.opens = np.zeros((64, DAY_HOURS), np.uint8)
-        self.ring_sends = np.zeros((64, PERIODS), np.uint8)
-        self.ring_opens = np.zeros((64, PERIODS), np.uint8)
         self.pending = np.zeros(64, PENDING)
         self.content = np.zeros((64, CONTENT), np.float32)
         self._pending_free = np.array([NONE, 0], np.int64)
@@ -288,10 +294,9 @@ class RecipientPartition:
 
     def history_as_of(self, rows: NDArray[np.int32], times_ms: NDArray[np.int64]) -> Columns:
         """HISTORY_COLUMNS of recipients at given times."""
-        table = histories(
-            rows, times_ms, self.people, self.ring_sends, self.ring_opens, self.pending
-        )
-        return {name: table[:, j] for j, name in enumerate(HISTORY_COLUMNS)}
+        table, words, periods = histories(rows, times_ms, self.people, self.pending)
+        columns = [*table.T, *words.T, periods]
+        return dict(zip(HISTORY_COLUMNS, columns, strict=True))
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -304,12 +309,12 @@ class RecipientPartition:
             start = end
 
     def _base(self) -> tuple[NDArray[np.uint8], ...]:
-        return self.exposures, self.opens, self.ring_sends, self.ring_opens
+        return self.exposures, self.opens
 
     def _room_for_people(self, rows: int) -> None:
         needed = self.recipients + rows
         self._index = fitting(self._index, needed)
-        for name in ("people", "exposures", "opens", "ring_sends", "ring_opens"):
+        for name in ("people", "exposures", "opens"):
             setattr(self, name, grown(getattr(self, name), needed))
 
     def _room_for_pending(self, rows: int) -> None:
@@ -354,7 +359,7 @@ class RecipientPartition:
         if not count:
             return None
         rows = rows[np.lexsort([self.pending["offset"][rows], self.pending["sent_ms"][rows]])]
-        labels = self._examples(rows[self.pending["bounced"][rows] == 0], labelled=True)
+        labels = self._examples(rows, labelled=True)
         settle(rows, self.pending, self._pending_free, self.people, *self._base())
         return labels if emit else None
 
@@ -376,7 +381,8 @@ class RecipientPartition:
             **self.history_as_of(owners, sends["sent_ms"]),
             "opened": opened.astype(np.uint8) if labelled else zero,
             "clicked": (sends["click_ms"] != NEVER).astype(np.uint8) if labelled else zero,
-            "machine_opened": sends["machine"] if labelled else zero,
+            **{name: sends[fact] if labelled else zero for name, fact in _FACTS.items()},
+            "arm": zero,
             "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
         }
