@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from river import linear_model, metrics, preprocessing, tree
-from sendtide.models.propensity import FEATURES
 
 from clients.blocks import block, example_rows
 from sendtide.clients import ChallengerSettings, ClientPartition, ClientSettings
 from sendtide.events.columns import pack, unpack
+from sendtide.models.propensity import FEATURES
 
 SCALED = "preprocessing.StandardScaler | linear_model.LogisticRegression"
 

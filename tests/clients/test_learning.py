@@ -2,7 +2,6 @@
 
 import numpy as np
 from river import linear_model, metrics, optim
-from sendtide.models.propensity import FEATURES
 
 from clients.blocks import START_MS, block, cut, example_rows
 from sendtide.clients import ClientPartition, ClientSettings
@@ -10,6 +9,7 @@ from sendtide.clients.learning import RATE_STRENGTH, binned_auc
 from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.hashing import hash_text
 from sendtide.models import ModelDirectory
+from sendtide.models.propensity import FEATURES
 
 SETTINGS = ClientSettings(learning_rate=0.05)
 

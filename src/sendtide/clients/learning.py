@@ -81,7 +81,12 @@ class Learning:
     def expose(self, rows: I32, columns: Columns) -> tuple[F64, F64]:
         """Features of n sends whose fate is open, and P(open) of each; learns nothing."""
         x = self.rates.features(rows, columns, columns["content"])
-        return x, self.bank.predict(rows, x, 1)[:, OPEN]
+        return x, self.bank.predict(rows, x, columns["time_ms"], 1)[:, OPEN]
+
+    def predict(self, rows: I32, columns: Columns) -> F64:
+        """(n, targets) probabilities of n sends; learns nothing."""
+        x = self.rates.features(rows, columns, columns["content"])
+        return self.bank.predict(rows, x, columns["time_ms"])
 
     def learn(self, rows: I32, segment_rows: I32, columns: Columns) -> Lesson:
         """Predict, score and learn n label rows in order, every target."""

@@ -107,6 +107,20 @@ class ClientPartition:
             self._unpublished.update(touched)
         return outcome
 
+    def predict(self, block: ExampleBlock) -> NDArray[np.float64]:
+        """(n, 5) propensities of a block's rows by what is known now, in the order of TARGETS.
+
+        Clients that are met for the first time get rows; nothing else changes.
+
+        Raises:
+            CorruptData: values no block can have.
+        """
+        _check(block)
+        columns: Columns = block.columns
+        rows = self.roster.client_rows(block.clients, columns["client"])
+        self._grow()
+        return self.learning.predict(rows, columns)
+
     def _with_models(self, block: ExampleBlock) -> NDArray[np.bool_]:
         """Which rows are of clients that have models."""
         having = self.settings.clients

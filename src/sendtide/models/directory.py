@@ -87,8 +87,14 @@ class ModelDirectory:
         tiers = np.where(sent > 0, np.uint8(_RECIPIENT), tiers)
         return scores, tiers, sent.astype(np.float32), versions
 
-    def propensities(self, clients: U64, content: F32, history: Mapping[str, NDArray[Any]]) -> F32:
-        """Probabilities of n messages, (n, 5) in the order of TARGETS.
+    def propensities(
+        self,
+        clients: U64,
+        times_ms: NDArray[np.int64],
+        content: F32,
+        history: Mapping[str, NDArray[Any]],
+    ) -> F32:
+        """Probabilities of n messages sent at these times, (n, 5) in the order of TARGETS.
 
         A client without a model gets what a model says before any label: for opens and clicks the
         recipient's own rates, shrunk, else the usual ones.
@@ -96,7 +102,7 @@ class ModelDirectory:
         with self._lock:
             rows = np.array([self._client_of.get(c, 0) for c in clients.tolist()], np.int32)
             x = self._rates.features(rows, history, content)
-            return self._bank.predict(rows, x).astype(np.float32)
+            return self._bank.predict(rows, x, times_ms).astype(np.float32)
 
     def _rows(self, clients: U64, segments: U64) -> NDArray[np.int64]:
         """Row of the finest level known for each: segment, client, or all (0)."""

@@ -64,19 +64,20 @@ WATCHED: Final = (
 FEATURES: Final = (
     *WATCHED,
     "slow_log_odds",
-    "recent_lift",
-    "slow_lift",
+    "lift",
     "slow_unusualness",
     "unusualness",
     "unopened_streak",
-    "opened_last",
     "newest_period_rate",
     "period_before_rate",
     "click_log_odds",
     *CONTENT_FIELDS,
 )
 _CONTENT_FROM: Final = len(FEATURES) - len(CONTENT_FIELDS)
+_NEWEST: Final = FEATURES.index("newest_period_rate")
 _RING: Final = 32
+_BITS: Final = np.uint64(PERIOD_BITS)
+_LOGS: Final = np.log1p(np.arange(4096.0))
 _FULL: Final = np.uint64((1 << PERIOD_BITS) - 1)
 _WEIGHTS: Final = np.array(
     [[2.0 ** (-age / half_life) for age in range(PERIODS)] for half_life in _HALF_LIVES]
@@ -100,79 +101,73 @@ def _recency(hours: float, half_life_h: float) -> float:
 
 
 @njit(cache=True)
-def _by_period(sent: Any, opened: Any, period: int, rate: float, ring: Any, newest: int) -> Any:
-    """Sums over the periods of one recipient.
-
-    (2, 4) by half-life: sends, opens, expected opens, unusualness of opens; opens and unusualness
-    without weights; sends since the last period with an open; rates of the two newest periods.
-    """
-    sums = np.zeros((2, 4))
-    opens, unusual, streak, newest_rate, before_rate = 0.0, 0.0, 0.0, rate, rate
-    found = 0
-    for age in range(PERIODS):
-        place = np.uint64(age * PERIOD_BITS)
-        sends, hits = float((sent >> place) & _FULL), float((opened >> place) & _FULL)
-        if sends == 0.0:
-            continue
-        then = period - age
-        tries, all_hits = 0.0, 0.0
-        if newest - _RING < then <= newest:
-            tries, all_hits = ring[then % _RING, 0], ring[then % _RING, 1]
-        expected = (all_hits + _PERIOD_STRENGTH * rate) / (tries + _PERIOD_STRENGTH)
-        # The difference of log-odds to first order: as good, and without two logarithms.
-        apart = (expected - rate) / (rate * (1.0 - rate))
-        for k in range(2):
-            weight = _WEIGHTS[k, age]
-            sums[k, 0] += weight * sends
-            sums[k, 1] += weight * hits
-            sums[k, 2] += weight * sends * expected
-            sums[k, 3] += weight * hits * apart
-        opens += hits
-        unusual += hits * apart
-        streak += sends if opens == 0.0 else 0.0
-        found += 1
-        if found == 1:
-            newest_rate = hits / sends
-        elif found == 2:
-            before_rate = hits / sends
-    return sums, opens, unusual, streak, newest_rate, before_rate
+def _log1p(count: float) -> float:
+    """Log(1 + count) of a whole number; small ones out of a table."""
+    return float(_LOGS[int(count)] if count < len(_LOGS) else np.log1p(count))
 
 
 @njit(cache=True)
-def _fill(
-    history: Any, words: Any, period: int, content: Any, rates: Any, ring: Any, newest: int, x: Any
+def _fill_periods(
+    sent: Any, opened: Any, period: int, rate: float, ring: Any, newest: int, x: Any
 ) -> None:
-    """Write one row's features; the order is that of FEATURES."""
+    """Write what follows from one recipient's counts by period."""
+    recent_sends, recent_opens, slow_sends, slow_opens = 0.0, 0.0, 0.0, 0.0
+    expected, slow_unusual, opens, unusual, streak = 0.0, 0.0, 0.0, 0.0, 0.0
+    found, age, per_odds = 0, 0, 1.0 / (rate * (1.0 - rate))
+    x[_NEWEST] = x[_NEWEST + 1] = rate
+    while sent:
+        sends, hits = float(sent & _FULL), float(opened & _FULL)
+        if sends != 0.0:
+            then, tries, all_hits = period - age, 0.0, 0.0
+            if newest - _RING < then <= newest:
+                tries, all_hits = ring[then & (_RING - 1), 0], ring[then & (_RING - 1), 1]
+            usual = (all_hits + _PERIOD_STRENGTH * rate) / (tries + _PERIOD_STRENGTH)
+            # The difference of log-odds to first order: as good, and without two logarithms.
+            apart = (usual - rate) * per_odds
+            recent, slow = _WEIGHTS[0, age], _WEIGHTS[1, age]
+            recent_sends += recent * sends
+            recent_opens += recent * hits
+            slow_sends += slow * sends
+            slow_opens += slow * hits
+            expected += slow * sends * usual
+            slow_unusual += slow * hits * apart
+            opens += hits
+            unusual += hits * apart
+            streak += sends if opens == 0.0 else 0.0
+            if found < 2:
+                x[_NEWEST + found] = hits / sends
+            found += 1
+        sent >>= _BITS
+        opened >>= _BITS
+        age += 1
+    x[1] = _log_odds(recent_opens, recent_sends, rate, _RECENT_STRENGTH) / 2.0
+    x[8] = _log_odds(slow_opens, slow_sends, rate, _RECENT_STRENGTH) / 2.0
+    x[9] = np.log((slow_opens + 0.5) / (expected + 0.5))
+    x[10] = min(max(3.0 * slow_unusual / (slow_opens + 1.0), -3.0), 3.0)
+    x[11] = min(max(3.0 * unusual / (opens + 1.0), -3.0), 3.0)
+    x[12] = _log1p(streak) / 2.0
+
+
+@njit(cache=True)
+def _fill(history: Any, content: Any, rate: float, click_rate: float, x: Any) -> None:
+    """Write what follows from the other columns; the order is that of FEATURES."""
     sends, opens, clicks, send_h, open_h = history
-    rate, click_rate = rates
-    sums, plain, unusual, streak, newest_rate, before_rate = _by_period(
-        words[0], words[1], period, rate, ring, newest
-    )
     x[0] = _log_odds(opens, sends, rate, _LIFETIME_STRENGTH) / 2.0
-    x[1] = _log_odds(sums[0, 1], sums[0, 0], rate, _RECENT_STRENGTH) / 2.0
     x[2] = 1.0 if sends == 0.0 else 0.0
     x[3] = 1.0 if opens == 0.0 and sends > 0.0 else 0.0
     x[4] = _recency(open_h, 24.0 * 30)
     x[5] = _recency(send_h, 24.0 * 7)
-    x[6] = np.log1p(sends) / 3.0
-    x[7] = np.log1p(clicks)
-    x[8] = _log_odds(sums[1, 1], sums[1, 0], rate, _RECENT_STRENGTH) / 2.0
-    x[9] = np.log((sums[0, 1] + 0.5) / (sums[0, 2] + 0.5))
-    x[10] = np.log((sums[1, 1] + 0.5) / (sums[1, 2] + 0.5))
-    x[11] = min(max(3.0 * sums[1, 3] / (sums[1, 1] + 1.0), -3.0), 3.0)
-    x[12] = min(max(3.0 * unusual / (plain + 1.0), -3.0), 3.0)
-    x[13] = np.log1p(streak) / 2.0
-    x[14] = 1.0 / (1.0 + streak)
-    x[15], x[16] = newest_rate, before_rate
-    x[17] = _log_odds(clicks, sends, click_rate, _CLICK_STRENGTH) / 3.0
+    x[6] = _log1p(sends) / 3.0
+    x[7] = _log1p(clicks)
+    x[15] = _log_odds(clicks, sends, click_rate, _CLICK_STRENGTH) / 3.0
     for j in range(len(content)):
         away = (content[j] - _TYPICAL[j, 0]) / _TYPICAL[j, 1]
         x[_CONTENT_FROM + j] = 0.0 if np.isnan(away) else min(max(away, -3.0), 3.0) / 3.0
 
 
 @njit(cache=True)
-def _rate(counts: Any, target: int, prior: float) -> float:
-    return float((counts[1 + target] + RATE_STRENGTH * prior) / (counts[0] + RATE_STRENGTH))
+def _rate(sends: int, hits: int, prior: float) -> float:
+    return float((hits + RATE_STRENGTH * prior) / (sends + RATE_STRENGTH))
 
 
 @njit(cache=True)
@@ -184,21 +179,22 @@ def _features(
     x = np.empty((len(rows), len(FEATURES)))
     for i in range(len(rows)):
         row = rows[i]
-        rates = (_rate(counts[row], 0, PRIOR_RATES[0]), _rate(counts[row], 1, PRIOR_RATES[1]))
-        _fill(
-            (history[0][i], history[1][i], history[2][i], history[3][i], history[4][i]),
-            (words[0][i], words[1][i]), periods[i], content[i], rates, rings[row], newest[row], x[i]
-        )  # fmt: skip
+        rate = _rate(counts[row, 0], counts[row, 1], PRIOR_RATES[0])
+        click_rate = _rate(counts[row, 0], counts[row, 2], PRIOR_RATES[1])
+        period = periods[i]
+        columns = (history[0][i], history[1][i], history[2][i], history[3][i], history[4][i])
+        _fill(columns, content[i], rate, click_rate, x[i])
+        _fill_periods(words[0][i], words[1][i], period, rate, rings[row], newest[row], x[i])
         if len(outcome) and outcome[i, 0]:
             counts[row, 0] += 1
             counts[row, 1] += outcome[i, 1]
             counts[row, 2] += outcome[i, 2]
-            for period in range(max(newest[row], periods[i] - _RING) + 1, periods[i] + 1):
-                rings[row, period % _RING, :] = 0
-            newest[row] = max(newest[row], periods[i])
-            if periods[i] > newest[row] - _RING:
-                rings[row, periods[i] % _RING, 0] += 1
-                rings[row, periods[i] % _RING, 1] += outcome[i, 1]
+            for newer in range(max(newest[row], period - _RING) + 1, period + 1):
+                rings[row, newer & (_RING - 1), :] = 0
+            newest[row] = max(newest[row], period)
+            if period > newest[row] - _RING:
+                rings[row, period & (_RING - 1), 0] += 1
+                rings[row, period & (_RING - 1), 1] += outcome[i, 1]
     return x
 
 

@@ -5,9 +5,7 @@ dynamic logistic regression with full covariance, the rarer ones with variances 
 too few labels to tell two weights apart. Or, where a pipeline says so, River's logistic regression
 with SGD (`bank`).
 
-Behind each is an online Platt scaling (Platt 1999): log-odds a * z + b, where z are the bank's
-log-odds, and a and b, which begin at 1 and 0, are followed by the same Kalman filter. It learns
-from the answers that the bank gave before it learned the label, so it never sees the label early.
+Behind each is an online Platt scaling (`platt`).
 """
 
 from __future__ import annotations
@@ -21,7 +19,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.models.bank import LinearBank, LinearSettings
-from sendtide.models.kalman import KalmanBank, KalmanSettings
+from sendtide.models.kalman import KalmanBank, KalmanSettings, sigmoid
+from sendtide.models.platt import PlattScaling
 from sendtide.models.propensity import FEATURES, PRIOR_RATES, TARGETS
 
 __all__ = ["Learner", "PropensityBank", "PropensitySettings"]
@@ -32,13 +31,6 @@ I64 = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
 Learner = Literal["kalman", "sgd"]
-_PLATT: Final = KalmanSettings(
-    mean=(1.0, 0.0),
-    variance=0.02,
-    intercept_variance=0.02,
-    noise_per_day=1e-4,
-    intercept_noise=1.0,
-)
 
 
 def _before_any_label() -> tuple[KalmanSettings, ...]:
@@ -77,11 +69,11 @@ class PropensitySettings:
 
 @njit(cache=True)
 def _log_odds(p: Any) -> Any:
-    """(n, 1) log-odds, of probabilities kept 1e-12 from 0 and 1 (River's SGD gives both)."""
-    out = np.empty((len(p), 1))
+    """Log-odds of probabilities kept 1e-12 from 0 and 1 (River's SGD gives both)."""
+    out = np.empty(len(p))
     for i in range(len(p)):
         q = min(max(p[i], 1e-12), 1.0 - 1e-12)
-        out[i, 0] = np.log(q / (1.0 - q))
+        out[i] = np.log(q / (1.0 - q))
     return out
 
 
@@ -96,43 +88,40 @@ class PropensityBank:
             else LinearBank(len(FEATURES), settings.linear)
             for own in _KALMAN
         ]
-        self.scalings = [KalmanBank(1, _PLATT) for _ in TARGETS]
+        self.scalings = [PlattScaling() for _ in TARGETS]
 
     def grow(self, clients: int) -> None:
         """Have room for `clients` rows."""
         for bank in (*self.banks, *self.scalings):
             bank.grow(clients)
 
-    def predict(self, rows: I32, x: F64, targets: int = len(TARGETS)) -> F64:
-        """(n, targets) probabilities of the first targets; changes nothing."""
+    def predict(self, rows: I32, x: F64, times_ms: I64, targets: int = len(TARGETS)) -> F64:
+        """(n, targets) probabilities of the first targets at n times; changes nothing."""
         out = np.empty((len(rows), targets))
         for target in range(targets):
-            p = self._raw(target, rows, x)
-            if self.settings.calibrated:
-                p = self.scalings[target].predict(rows, _log_odds(p))
-            out[:, target] = p
+            z = self._raw(target, rows, x, times_ms)
+            scaling = self.scalings[target]
+            out[:, target] = scaling.predict(rows, z) if self.settings.calibrated else sigmoid(z)
         return out
 
-    def _raw(self, target: int, rows: I32, x: F64) -> F64:
-        """A bank's own answers; before any label, those of the prior, which River's lack."""
+    def _raw(self, target: int, rows: I32, x: F64, times_ms: I64) -> F64:
+        """A bank's own log-odds; before any label, those of the prior, which River's lack."""
         bank = self.banks[target]
-        p = bank.predict(rows, x)
-        if isinstance(bank, LinearBank):
-            mean = np.array(_KALMAN[target].mean)
-            prior = 1.0 / (1.0 + np.exp(-(x @ mean[:-1] + mean[-1])))
-            p = np.where(bank.counts[rows] > 0, p, prior)
-        return p
+        if isinstance(bank, KalmanBank):
+            return bank.predict(rows, x, times_ms)
+        mean = np.array(_KALMAN[target].mean)
+        prior = x @ mean[:-1] + mean[-1]
+        own = _log_odds(bank.predict(rows, x))
+        return np.asarray(np.where(bank.counts[rows] > 0, own, prior))
 
     def learn(self, target: int, rows: I32, x: F64, y: NDArray[np.bool_], times_ms: I64) -> F64:
         """Predict each row's target, then learn it; return what was predicted before."""
         bank = self.banks[target]
         if isinstance(bank, KalmanBank):
-            p = bank.learn(rows, x, y, times_ms)
+            z = bank.learn(rows, x, y, times_ms)
         else:
-            p = bank.learn(rows, x, y)
-        if self.settings.calibrated:
-            p = self.scalings[target].learn(rows, _log_odds(p), y, times_ms)
-        return p
+            z = _log_odds(bank.learn(rows, x, y))
+        return self.scalings[target].learn(rows, z, y) if self.settings.calibrated else sigmoid(z)
 
     def columns(self, rows: slice) -> Columns:
         """Copies of the state of some clients, by target and name."""

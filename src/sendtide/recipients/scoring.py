@@ -38,8 +38,14 @@ class Scorer(Protocol):
         """(n, 168) scores, tier codes, effective sends, model versions."""
         ...
 
-    def propensities(self, clients: U64, content: F32, history: Mapping[str, NDArray[Any]]) -> F32:
-        """(n, 5) probabilities of n messages: open, click, unsubscribe, complaint, bounce."""
+    def propensities(
+        self,
+        clients: U64,
+        times_ms: NDArray[np.int64],
+        content: F32,
+        history: Mapping[str, NDArray[Any]],
+    ) -> F32:
+        """(n, 5) chances at these times: open, click, unsubscribe, complaint, bounce."""
         ...
 
 
@@ -62,7 +68,7 @@ def records(
     out["applied_offset"], out["epoch"] = offset, epoch
     out["sends"], out["opens"] = live.history["sends"], live.history["opens"]
     out["effective_sends"] = effective
-    chances = scorer.propensities(live.client, _no_content(len(rows)), live.history)
+    chances = scorer.propensities(live.client, live.newest_ms, _no_content(len(rows)), live.history)
     out["open_probability"], out["propensities"] = chances[:, 0], chances[:, 1:]
     out["score_scale"], out["scores"] = encode_scores(scores)
     return live.client, live.ids, out
@@ -112,7 +118,9 @@ def answers(
         live.client, live.segment, live.exposures, live.opens
     )
     starts, _ = state.zones.local_hours(batch.window_start_ms, live.zone)
-    chances = scorer.propensities(live.client, _no_content(len(batch)), live.history)
+    chances = scorer.propensities(
+        live.client, batch.event_time_ms, _no_content(len(batch)), live.history
+    )
     out = []
     for i in range(len(batch)):
         slots = _slots(scores[i], int(starts[i]), batch, i)

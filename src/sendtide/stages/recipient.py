@@ -44,13 +44,24 @@ from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Columns, Held, Outputs, Stage
 from sendtide.transport import Record
 
-__all__ = ["RecipientStage"]
+__all__ = ["RecipientStage", "join_settings"]
 
 Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
 _LIVE_MS = 60_000
 """Older events are history being replayed; their age says nothing about this worker's speed."""
 _SLOTS_PER_WRITE = 20_000
 """Recipients scored and written in one go; bounds a write at about 5 MB."""
+
+
+def join_settings(pipeline: Pipeline) -> JoinSettings:
+    """Settings of a partition of recipients out of the pipeline file."""
+    return JoinSettings(
+        horizon_ms=pipeline.join.horizon_ms,
+        sends_lateness_ms=pipeline.sends.allowed_lateness_ms,
+        engagements_lateness_ms=pipeline.engagements.allowed_lateness_ms,
+        requests_lateness_ms=pipeline.requests.allowed_lateness_ms,
+        dedupe_window=pipeline.join.dedupe_window,
+    )
 
 
 class RecipientStage(Stage[RecipientPartition]):
@@ -67,13 +78,7 @@ class RecipientStage(Stage[RecipientPartition]):
         self._clients, self._sources = Names(), Names()
         self._segments, self._zones = Names(), Names()
         self._gates = self._make_gates()
-        self._settings = JoinSettings(
-            horizon_ms=pipeline.join.horizon_ms,
-            sends_lateness_ms=pipeline.sends.allowed_lateness_ms,
-            engagements_lateness_ms=pipeline.engagements.allowed_lateness_ms,
-            requests_lateness_ms=pipeline.requests.allowed_lateness_ms,
-            dedupe_window=pipeline.join.dedupe_window,
-        )
+        self._settings = join_settings(pipeline)
 
     def _make_gates(self) -> tuple[SendGate, EngagementGate, RequestGate]:
         names: dict[str, Any] = {
