@@ -63,7 +63,7 @@ def histories(rows: Any, times_ms: Any, people: Any, pending: Any) -> Any:
 def live_counts(rows: Any, people: Any, exposures: Any, opens: Any, pending: Any) -> Any:
     """Return ((n, 24) exposures, (n, 24) opens) uint8 by local hour of the day.
 
-    A pending send is an exposure only once it was opened: until its horizon it is censored.
+    A pending send is an exposure once it was opened or labelled: until its horizon it is censored.
     """
     n = len(rows)
     out_exposures = np.empty((n, DAY_HOURS), np.uint8)
@@ -74,11 +74,11 @@ def live_counts(rows: Any, people: Any, exposures: Any, opens: Any, pending: Any
         send = people[rows[i]].pending
         while send != NONE:
             s = pending[send]
-            if s.open_ms != NEVER and s.bounced == 0:
+            if (s.open_ms != NEVER or s.labelled) and s.bounced == 0:
                 hour = s.hour % DAY_HOURS
                 if out_exposures[i, hour] < 255:
                     out_exposures[i, hour] += 1
-                if out_opens[i, hour] < 255:
+                if s.open_ms != NEVER and out_opens[i, hour] < 255:
                     out_opens[i, hour] += 1
             send = s.next
     return out_exposures, out_opens

@@ -4,6 +4,13 @@ What makes the state independent of how the topics interleave: a send's facts ga
 row in any order; a recipient's base columns change only when a send retires, by sums, maxima and
 minima, which do not care for order; and a send retires by the engagement topic's own watermark.
 An engagement belongs to a send if `sent <= time < sent + horizon`, nothing else of it counts.
+
+A send is labelled when its horizon is over. One that nobody engaged with then retires. One that was
+opened or clicked waits for another horizon: until then there may be sends to the same recipient
+that were made before that open, and their labels must not know of it::
+
+    sent ───── horizon ─────► labelled ───── horizon ─────► retired
+      pending: facts gather      pending: facts by their times    base columns
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ from sendtide.state.index import EMPTY, delete, find, insert, recipient_hash
 
 __all__ = ["APPLIED", "DUPLICATE", "ERASED", "LATE"]
 __all__ += ["DUE_BUCKETS", "add_orphan", "add_pending", "client_row", "erase", "locate", "match"]
-__all__ += ["retire"]
+__all__ += ["expire", "retire", "settle"]
 
 APPLIED: Final = 0
 DUPLICATE: Final = 1
@@ -91,6 +98,7 @@ def add_pending(
     send.identity, send.recipient = identity, recipient
     send.sent_ms, send.offset = sent_ms, offset
     send.open_ms = send.click_ms = NEVER
+    send.labelled = 0
     send.machine = send.bounced = send.unsubscribed = send.complained = 0
     send.next = people[recipient].pending
     people[recipient].pending = row
@@ -232,10 +240,10 @@ def retire(
     values: Any,
     collect: Any,
 ) -> Any:
-    """Unhook every send with `sent_ms <= due_ms` from buckets first..last; return how many.
+    """Find every send with `sent_ms <= due_ms` in buckets first..last to label; return how many.
 
-    collect: rows of those to be labelled, in no order; the caller sorts, reads and then frees them
-    with `settle`. Erased ones are freed here.
+    collect: their rows, in no order; the caller sorts and reads them, and then frees those that
+    are not marked `labelled` with `settle`. The others stay hooked. Erased ones are freed here.
     """
     count = 0
     for bucket in range(first, min(last, first + DUE_BUCKETS - 1) + 1):
@@ -248,7 +256,51 @@ def retire(
                 pending[row].recipient = NONE
                 pending[row].next = free[0]
                 free[0] = row
-            elif pending[row].sent_ms <= due_ms:
+            elif pending[row].sent_ms <= due_ms and not pending[row].labelled:
+                collect[count] = row
+                count += 1
+                if pending[row].open_ms != NEVER or pending[row].click_ms != NEVER:
+                    pending[row].labelled = 1
+                    pending[row].due_next = kept
+                    kept = row
+                else:
+                    delete(keys, values, pending[row].identity)
+            else:
+                pending[row].due_next = kept
+                kept = row
+            row = after
+        heads[place] = kept
+    return count
+
+
+@njit(cache=True)
+def expire(
+    due_ms: Any,
+    first: int,
+    last: int,
+    heads: Any,
+    pending: Any,
+    free: Any,
+    keys: Any,
+    values: Any,
+    collect: Any,
+) -> Any:
+    """Unhook labelled sends with `sent_ms <= due_ms` from buckets first..last; return how many.
+
+    collect: their rows, to be freed with `settle`. Erased ones are freed here.
+    """
+    count = 0
+    for bucket in range(first, min(last, first + DUE_BUCKETS - 1) + 1):
+        place = bucket % DUE_BUCKETS
+        kept = NONE
+        row = heads[place]
+        while row != NONE:
+            after = pending[row].due_next
+            if pending[row].identity == np.uint64(0):
+                pending[row].recipient = NONE
+                pending[row].next = free[0]
+                free[0] = row
+            elif pending[row].sent_ms <= due_ms and pending[row].labelled:
                 delete(keys, values, pending[row].identity)
                 collect[count] = row
                 count += 1

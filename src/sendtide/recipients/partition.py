@@ -13,7 +13,7 @@ from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.history import histories, live_counts
-from sendtide.recipients.join import DUE_BUCKETS, retire, settle
+from sendtide.recipients.join import DUE_BUCKETS, expire, retire, settle
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
 from sendtide.recipients.settings import JoinSettings
 from sendtide.recipients.tables import (
@@ -32,7 +32,8 @@ from sendtide.state.seen import SeenSet
 __all__ = ["Live", "Outcome", "RecipientPartition"]
 
 SENDS, ENGAGEMENTS, REQUESTS = range(3)
-_SENT_PER_HORIZON: Final = 1024
+_SENT_PER_HORIZON: Final = 512
+"""Two horizons of pending sends, and as much again, fit into the ring of due buckets."""
 _ORPHANS_BEFORE_PURGE: Final = 4096
 Columns = dict[str, NDArray[Any]]
 
@@ -106,7 +107,7 @@ class RecipientPartition:
         self._by_identity = new_table(0)
         self._heads = np.full(DUE_BUCKETS, NONE, np.int32)
         self._due_width = max(1, settings.horizon_ms // _SENT_PER_HORIZON)
-        self._first_bucket = 1 << 60
+        self._first_bucket = self._first_labelled = 1 << 60
         self.orphans = np.zeros(64, ORPHAN)
         self._orphan_free = np.array([NONE, 0], np.int64)
         self._by_message = new_table(0)
@@ -338,15 +339,34 @@ class RecipientPartition:
             self._erased += np.flatnonzero(erased).tolist()
 
     def _retire(self, emit: bool) -> Columns | None:
-        """Retire what is due by the engagement watermark; return the label rows."""
+        """Label and retire what is due by the engagement watermark; return the label rows."""
         due_ms = self.watermark(ENGAGEMENTS) - self.settings.horizon_ms
+        rows, self._first_bucket = self._due(retire, due_ms, self._first_bucket)
+        labels = None
+        if len(rows):
+            rows = rows[np.lexsort([self.pending["offset"][rows], self.pending["sent_ms"][rows]])]
+            labels = self._examples(rows, labelled=True)
+            waits = self.pending["labelled"][rows] != 0
+            self.people["changed"][self.pending["recipient"][rows]] = 1
+            if waits.any():
+                first = int(self.pending["sent_ms"][rows[waits]].min()) // self._due_width
+                self._first_labelled = min(self._first_labelled, first)
+            self._settle(rows[~waits])
+        rows, self._first_labelled = self._due(
+            expire, due_ms - self.settings.horizon_ms, self._first_labelled
+        )
+        self._settle(rows)
+        return labels if emit else None
+
+    def _due(self, find: Any, due_ms: int, first: int) -> tuple[NDArray[np.int32], int]:
+        """Rows that `retire` or `expire` finds from a bucket on, and the bucket to go on from."""
         last = due_ms // self._due_width
-        if last < self._first_bucket:
-            return None
+        if last < first:
+            return np.zeros(0, np.int32), first
         collect = np.empty(int(self._pending_free[1]), np.int32)
-        count = retire(
+        count = find(
             due_ms,
-            self._first_bucket,
+            first,
             last,
             self._heads,
             self.pending,
@@ -354,14 +374,10 @@ class RecipientPartition:
             *self._by_identity,
             collect,
         )
-        self._first_bucket = last
-        rows = collect[:count]
-        if not count:
-            return None
-        rows = rows[np.lexsort([self.pending["offset"][rows], self.pending["sent_ms"][rows]])]
-        labels = self._examples(rows, labelled=True)
+        return collect[:count], last
+
+    def _settle(self, rows: NDArray[np.int32]) -> None:
         settle(rows, self.pending, self._pending_free, self.people, *self._base())
-        return labels if emit else None
 
     def _examples(self, rows: NDArray[np.int32], *, labelled: bool) -> Columns:
         """EXAMPLE_COLUMNS of pending rows; client and segment are hashes still."""

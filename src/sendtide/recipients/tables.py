@@ -73,6 +73,7 @@ PENDING: Final = np.dtype(
         ("bounced", "u1"),
         ("unsubscribed", "u1"),
         ("complained", "u1"),
+        ("labelled", "u1"),  # its horizon is over; an engaged one waits for another: see `join`
     ]
 )
 ORPHAN: Final = np.dtype(
