@@ -27,7 +27,7 @@ from sendtide.state.index import EMPTY, delete, find, insert, recipient_hash
 
 __all__ = ["APPLIED", "DUPLICATE", "ERASED", "LATE"]
 __all__ += ["DUE_BUCKETS", "add_orphan", "add_pending", "client_row", "erase", "locate", "match"]
-__all__ += ["expire", "retire", "settle"]
+__all__ += ["settle", "take_due"]
 
 APPLIED: Final = 0
 DUPLICATE: Final = 1
@@ -229,10 +229,11 @@ def _merge(send: Any, row: Any, people: Any, exposures: Any, opens: Any) -> None
 
 
 @njit(cache=True)
-def retire(
+def take_due(
     due_ms: Any,
     first: int,
     last: int,
+    labelled: int,
     heads: Any,
     pending: Any,
     free: Any,
@@ -240,10 +241,11 @@ def retire(
     values: Any,
     collect: Any,
 ) -> Any:
-    """Find every send with `sent_ms <= due_ms` in buckets first..last to label; return how many.
+    """Find sends with `sent_ms <= due_ms` in buckets first..last; return how many.
 
-    collect: their rows, in no order; the caller sorts and reads them, and then frees those that
-    are not marked `labelled` with `settle`. The others stay hooked. Erased ones are freed here.
+    labelled: 0 for those to be labelled now, 1 for those that were. collect: their rows, in no
+    order. They are unhooked, for the caller to free with `settle`; only those to be labelled that
+    somebody engaged with stay, marked `labelled`. Erased ones are freed here.
     """
     count = 0
     for bucket in range(first, min(last, first + DUE_BUCKETS - 1) + 1):
@@ -251,62 +253,21 @@ def retire(
         kept = NONE
         row = heads[place]
         while row != NONE:
-            after = pending[row].due_next
-            if pending[row].identity == np.uint64(0):
-                pending[row].recipient = NONE
-                pending[row].next = free[0]
-                free[0] = row
-            elif pending[row].sent_ms <= due_ms and not pending[row].labelled:
+            send, stays = pending[row], True
+            after = send.due_next
+            if send.identity == np.uint64(0):
+                send.recipient, send.next = NONE, free[0]
+                free[0], stays = row, False
+            elif send.sent_ms <= due_ms and send.labelled == labelled:
                 collect[count] = row
                 count += 1
-                if pending[row].open_ms != NEVER or pending[row].click_ms != NEVER:
-                    pending[row].labelled = 1
-                    pending[row].due_next = kept
-                    kept = row
+                stays = not labelled and (send.open_ms != NEVER or send.click_ms != NEVER)
+                if stays:
+                    send.labelled = 1
                 else:
-                    delete(keys, values, pending[row].identity)
-            else:
-                pending[row].due_next = kept
-                kept = row
-            row = after
-        heads[place] = kept
-    return count
-
-
-@njit(cache=True)
-def expire(
-    due_ms: Any,
-    first: int,
-    last: int,
-    heads: Any,
-    pending: Any,
-    free: Any,
-    keys: Any,
-    values: Any,
-    collect: Any,
-) -> Any:
-    """Unhook labelled sends with `sent_ms <= due_ms` from buckets first..last; return how many.
-
-    collect: their rows, to be freed with `settle`. Erased ones are freed here.
-    """
-    count = 0
-    for bucket in range(first, min(last, first + DUE_BUCKETS - 1) + 1):
-        place = bucket % DUE_BUCKETS
-        kept = NONE
-        row = heads[place]
-        while row != NONE:
-            after = pending[row].due_next
-            if pending[row].identity == np.uint64(0):
-                pending[row].recipient = NONE
-                pending[row].next = free[0]
-                free[0] = row
-            elif pending[row].sent_ms <= due_ms and pending[row].labelled:
-                delete(keys, values, pending[row].identity)
-                collect[count] = row
-                count += 1
-            else:
-                pending[row].due_next = kept
-                kept = row
+                    delete(keys, values, send.identity)
+            if stays:
+                send.due_next, kept = kept, row
             row = after
         heads[place] = kept
     return count

@@ -12,8 +12,9 @@ from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
+from sendtide.recipients.due import DueRing
 from sendtide.recipients.history import histories, live_counts
-from sendtide.recipients.join import DUE_BUCKETS, expire, retire, settle
+from sendtide.recipients.join import settle
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
 from sendtide.recipients.settings import JoinSettings
 from sendtide.recipients.tables import (
@@ -32,8 +33,6 @@ from sendtide.state.seen import SeenSet
 __all__ = ["Live", "Outcome", "RecipientPartition"]
 
 SENDS, ENGAGEMENTS, REQUESTS = range(3)
-_SENT_PER_HORIZON: Final = 512
-"""Two horizons of pending sends, and as much again, fit into the ring of due buckets."""
 _ORPHANS_BEFORE_PURGE: Final = 4096
 Columns = dict[str, NDArray[Any]]
 
@@ -105,9 +104,7 @@ class RecipientPartition:
         self.content = np.zeros((64, CONTENT), np.float32)
         self._pending_free = np.array([NONE, 0], np.int64)
         self._by_identity = new_table(0)
-        self._heads = np.full(DUE_BUCKETS, NONE, np.int32)
-        self._due_width = max(1, settings.horizon_ms // _SENT_PER_HORIZON)
-        self._first_bucket = self._first_labelled = 1 << 60
+        self.due = DueRing(settings.horizon_ms)
         self.orphans = np.zeros(64, ORPHAN)
         self._orphan_free = np.array([NONE, 0], np.int64)
         self._by_message = new_table(0)
@@ -130,8 +127,7 @@ class RecipientPartition:
         rows = placed[placed != NONE]
         rows = rows[self.pending["identity"][rows] != 0]
         if len(rows):
-            first = int(self.pending["sent_ms"][rows].min()) // self._due_width
-            self._first_bucket = min(self._first_bucket, first)
+            self.due.note(self.pending[rows])
             if emit:
                 outcome.exposures = self._examples(rows, labelled=False)
         outcome.labels = self._retire(emit)
@@ -151,7 +147,7 @@ class RecipientPartition:
                 self.newest[SENDS],
                 self.settings.sends_lateness_ms,
                 self.settings.horizon_ms,
-                self._due_width,
+                self.due.width_ms,
                 seen,
                 self._index,
                 self.people,
@@ -161,7 +157,7 @@ class RecipientPartition:
                 self.content,
                 self._pending_free,
                 self._by_identity,
-                self._heads,
+                self.due.heads,
                 self.orphans,
                 self._orphan_free,
                 self._by_message,
@@ -341,40 +337,16 @@ class RecipientPartition:
     def _retire(self, emit: bool) -> Columns | None:
         """Label and retire what is due by the engagement watermark; return the label rows."""
         due_ms = self.watermark(ENGAGEMENTS) - self.settings.horizon_ms
-        rows, self._first_bucket = self._due(retire, due_ms, self._first_bucket)
+        rows = self.due.to_label(due_ms, self.pending, self._pending_free, self._by_identity)
         labels = None
         if len(rows):
-            rows = rows[np.lexsort([self.pending["offset"][rows], self.pending["sent_ms"][rows]])]
             labels = self._examples(rows, labelled=True)
-            waits = self.pending["labelled"][rows] != 0
             self.people["changed"][self.pending["recipient"][rows]] = 1
-            if waits.any():
-                first = int(self.pending["sent_ms"][rows[waits]].min()) // self._due_width
-                self._first_labelled = min(self._first_labelled, first)
-            self._settle(rows[~waits])
-        rows, self._first_labelled = self._due(
-            expire, due_ms - self.settings.horizon_ms, self._first_labelled
+            self._settle(rows[self.pending["labelled"][rows] == 0])
+        self._settle(
+            self.due.to_retire(due_ms, self.pending, self._pending_free, self._by_identity)
         )
-        self._settle(rows)
         return labels if emit else None
-
-    def _due(self, find: Any, due_ms: int, first: int) -> tuple[NDArray[np.int32], int]:
-        """Rows that `retire` or `expire` finds from a bucket on, and the bucket to go on from."""
-        last = due_ms // self._due_width
-        if last < first:
-            return np.zeros(0, np.int32), first
-        collect = np.empty(int(self._pending_free[1]), np.int32)
-        count = find(
-            due_ms,
-            first,
-            last,
-            self._heads,
-            self.pending,
-            self._pending_free,
-            *self._by_identity,
-            collect,
-        )
-        return collect[:count], last
 
     def _settle(self, rows: NDArray[np.int32]) -> None:
         settle(rows, self.pending, self._pending_free, self.people, *self._base())

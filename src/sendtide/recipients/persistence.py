@@ -104,14 +104,9 @@ def _restore_pending(
     state.pending[:n] = rows
     state.content[:n] = content
     state._pending_free[:] = NONE, n
-    for name, chosen in (
-        ("_first_bucket", rows["labelled"] == 0),
-        ("_first_labelled", rows["labelled"] == 1),
-    ):
-        if chosen.any():
-            setattr(state, name, int(rows["sent_ms"][chosen].min()) // state._due_width)
+    state.due.note(state.pending[:n])
     _link_pending(
-        n, state.pending, state.people, state._heads, state._due_width, *state._by_identity
+        n, state.pending, state.people, state.due.heads, state.due.width_ms, *state._by_identity
     )
 
 
