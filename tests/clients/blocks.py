@@ -5,9 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from sendtide.events.examples import EXAMPLE_COLUMNS, ExampleBlock, ExampleKind
+from sendtide.events.examples import (
+    EXAMPLE_COLUMNS,
+    PERIOD_BITS,
+    PERIOD_MS,
+    ExampleBlock,
+    ExampleKind,
+)
 
 START_MS = 1_780_000_000_000
+
+
+def words(counts: Any) -> Any:
+    """(n, periods) counts, newest first, as the words of `events.examples`."""
+    places = np.uint64(1) << np.arange(0, PERIOD_BITS * counts.shape[1], PERIOD_BITS, np.uint64)
+    return (counts.astype(np.uint64) * places).sum(axis=1, dtype=np.uint64)
 
 
 def example_rows(
@@ -21,6 +33,8 @@ def example_rows(
     chance = 1 / (1 + np.exp(-(-1.5 + 3.0 * opens / np.maximum(sends, 1))))
     sent = START_MS + np.arange(first, first + n) * per_row_ms - rng.integers(0, 5_000, n)
     opened = rng.random(n) < chance
+    recent_sends = np.minimum(sends[:, None] // 12 + (np.arange(12) < sends[:, None] % 12), 7)
+    recent_opens = np.minimum(opens[:, None] // 12 + (np.arange(12) < opens[:, None] % 12), 7)
     columns = {
         "client": rng.integers(0, clients, n),
         "segment": rng.integers(0, 3, n),
@@ -35,9 +49,16 @@ def example_rows(
         "recent_opens": np.minimum(opens, np.minimum(sends, 8)),
         "hours_since_send": np.where(sends > 0, rng.exponential(90, n), np.nan),
         "hours_since_open": np.where(never, np.nan, rng.exponential(200, n)),
+        "period_sends": words(recent_sends),
+        "period_opens": words(recent_opens),
+        "period": sent // PERIOD_MS,
         "opened": opened,
         "clicked": opened & (rng.random(n) < 0.2),
         "machine_opened": np.zeros(n),
+        "bounced": np.zeros(n),
+        "unsubscribed": ~opened & (rng.random(n) < 0.01),
+        "complained": ~opened & (rng.random(n) < 0.005),
+        "arm": np.zeros(n),
         "open_delay_s": np.where(opened, 60, -1),
     }
     rows = {name: columns[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}

@@ -7,7 +7,7 @@ from river import linear_model, metrics, preprocessing, tree
 from clients.blocks import block, example_rows
 from sendtide.clients import ChallengerSettings, ClientPartition, ClientSettings
 from sendtide.events.columns import pack, unpack
-from sendtide.models.open_propensity import FEATURES
+from sendtide.models.propensity import FEATURES
 
 SCALED = "preprocessing.StandardScaler | linear_model.LogisticRegression"
 

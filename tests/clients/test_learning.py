@@ -9,7 +9,7 @@ from sendtide.clients.learning import RATE_STRENGTH, binned_auc
 from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.hashing import hash_text
 from sendtide.models import ModelDirectory
-from sendtide.models.open_propensity import FEATURES, PRIOR_RATE, features
+from sendtide.models.propensity import FEATURES
 
 SETTINGS = ClientSettings(learning_rate=0.05)
 

@@ -24,7 +24,8 @@ def admitted(rows, lateness_ms):
 
 
 def labels(sends, engagements, settings):
-    """Send offset to (opened, clicked, machine, delay in s, sends before, opens before)."""
+    """Send offset to (opened, clicked, machine, bounced, unsubscribed, complained, delay in s,
+    sends before, opens before)."""
     kept, _ = admitted(sends, settings.sends_lateness_ms)
     erased_at = {(r["client"], r["person"]): offset for offset, r in kept if r.get("erase")}
     live = [
@@ -36,19 +37,20 @@ def labels(sends, engagements, settings):
     facts = {offset: _facts(r, engaged, settings.horizon_ms) for offset, r in live}
     out = {}
     for offset, row in live:
-        opened, clicked, machine, bounced = facts[offset]
-        if bounced or row["time"] + settings.horizon_ms > watermark:
+        opened, clicked, *others_facts = facts[offset]
+        if row["time"] + settings.horizon_ms > watermark:
             continue
         others = [
             (r, facts[o])
             for o, r in live
             if (r["client"], r["person"]) == (row["client"], row["person"])
             and r["time"] < row["time"]
-            and not facts[o][3]
+            and not facts[o][3]  # bounced
         ]
         before = sum(f[0] is not None and f[0] < row["time"] for _, f in others)
         delay = -1 if opened is None else (opened - row["time"]) // 1000
-        out[offset] = (opened is not None, clicked is not None, machine, delay, len(others), before)
+        happened = (opened is not None, clicked is not None, *others_facts)
+        out[offset] = (*happened, delay, len(others), before)
     return out
 
 
@@ -61,5 +63,5 @@ def _facts(send, engaged, horizon_ms):
     opens = [r["time"] for r in mine if r["kind"] == "open" and r["machine"] != 2]
     clicks = [r["time"] for r in mine if r["kind"] == "click" and r["machine"] != 2]
     machine = any(r["kind"] == "open" and r["machine"] == 2 for r in mine)
-    bounced = any(r["kind"] == "bounce" for r in mine)
-    return min(opens, default=None), min(clicks, default=None), machine, bounced
+    rest = [any(r["kind"] == k for r in mine) for k in ("bounce", "unsubscribe", "complaint")]
+    return min(opens, default=None), min(clicks, default=None), machine, *rest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,8 @@ from sendtide.recipients import RecipientPartition, digest, restore, snapshot
 
 from .events import HOUR, SETTINGS, START, apply
 
-KINDS = ("delivered", "open", "open", "click", "bounce", "unsubscribe", "conversion")
+KINDS = ("delivered", "open", "open", "click", "bounce", "unsubscribe", "complaint", "conversion")
+FACTS = ("opened", "clicked", "machine_opened", "bounced", "unsubscribed", "complained")
 people = st.integers(1, 4)
 times = st.integers(0, 40).map(lambda h: START + h * HOUR // 2)
 
@@ -54,14 +57,14 @@ def schedules(draw):
     return draw(st.lists(step, max_size=30))
 
 
-def run(topics, schedule):
+def run(topics, schedule, settings=SETTINGS):
     """Read every topic to its end by the schedule; return the state and all label rows."""
-    state, at, made = RecipientPartition(3, SETTINGS), [0, 0, 0], []
+    state, at, made = RecipientPartition(3, settings), [0, 0, 0], []
     ending = [(topic, 1_000, False) for topic in range(3)]
     for topic, size, restart in [*schedule, *ending]:
         if restart:
             meta, columns = unpack(pack(*snapshot(state)))
-            state = restore(3, SETTINGS, meta, columns)
+            state = restore(3, settings, meta, columns)
         rows = topics[topic][at[topic] : at[topic] + size]
         if rows:
             outcome = apply(state, topic, rows, at[topic])
@@ -89,29 +92,53 @@ def test_every_send_is_labelled_once_with_what_became_of_it(topics, schedule):
         for i, offset in enumerate(columns["send_offset"].tolist()):
             assert offset not in rows, "labelled twice"
             rows[offset] = (
-                bool(columns["opened"][i]),
-                bool(columns["clicked"][i]),
-                bool(columns["machine_opened"][i]),
+                *(bool(columns[fact][i]) for fact in FACTS),
                 int(columns["open_delay_s"][i]),
             )
 
     expected = expected_labels(sends, topics[1], SETTINGS)
-    assert rows == {offset: row[:4] for offset, row in expected.items()}
+    assert rows == {offset: row[:7] for offset, row in expected.items()}
 
 
-@settings(max_examples=100)
-@given(topics=streams())
-def test_a_label_carries_the_history_as_of_its_send(topics):
-    """With events in order of time, sends and opens before the send equal the recount's."""
+SHORT = replace(SETTINGS, horizon_ms=4 * HOUR, engagements_lateness_ms=2 * HOUR)
+
+
+@settings(max_examples=300)
+@given(topics=streams(), cuts=st.lists(st.tuples(st.just(1), st.integers(1, 4), st.booleans())))
+def test_a_label_carries_the_history_as_of_its_send(topics, cuts):
+    """However engagements are cut, and restarts between: nothing later than the send is in it."""
     sends = sorted((s for s in topics[0] if not s.get("erase")), key=lambda r: r["time"])
     engagements = sorted(topics[1], key=lambda r: r["time"])
-    _, made = run((sends, engagements, []), [])
-    expected = expected_labels(sends, engagements, SETTINGS)
+    _, made = run((sends, engagements, []), [(0, len(sends) or 1, False), *cuts], SHORT)
+    expected = expected_labels(sends, engagements, SHORT)
 
     for columns in made:
         for i, offset in enumerate(columns["send_offset"].tolist()):
             found = (columns["sends"][i], columns["opens"][i])
-            assert found == expected[offset][4:]
+            assert found == expected[offset][7:]
+
+
+def test_an_open_after_a_send_is_not_in_its_history_though_its_own_send_was_labelled_before():
+    """Two sends an hour apart; the first is opened after the second was made.
+
+    The first is labelled, and its recipient is looked at again, long before the second is.
+    """
+    state = RecipientPartition(0, replace(SHORT, engagements_lateness_ms=0))
+    sent = [{"id": i, "client": 5, "person": 1, "time": START + i * HOUR} for i in (0, 1)]
+    apply(state, 0, [{**row, "id": row["id"] + 1} for row in sent], 0)
+    opens = {}
+    for offset, (hours, message, kind) in enumerate(
+        [(2, 1, "open"), (4.5, 99, "delivered"), (6, 99, "delivered"), (9, 99, "delivered")]
+    ):
+        row = {"id": 10 + offset, "client": 5, "person": 1, "message": message, "kind": kind}
+        row |= {"time": START + int(hours * HOUR), "machine": 1}
+        labels = apply(state, 1, [row], offset).labels
+        if labels is not None:
+            opens |= dict(
+                zip(labels["send_offset"].tolist(), labels["opens"].tolist(), strict=True)
+            )
+    assert opens == {0: 0.0, 1: 0.0}
+    assert state.people["opens"][0] == 1
 
 
 def test_what_is_late_is_counted_and_changes_nothing():

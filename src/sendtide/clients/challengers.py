@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sendtide.clients.learning import SCORE_BINS, binned_auc, bounded_log_loss
+from sendtide.clients.quality import SCORE_BINS, binned_auc, bounded_log_loss, score_bin
 from sendtide.clients.settings import ChallengerSettings
 from sendtide.models.named import named_classifier, probability
-from sendtide.models.open_propensity import FEATURES
+from sendtide.models.propensity import FEATURES
 from sendtide.models.river_state import plain, revived
 
 __all__ = ["Challengers", "Failure", "Standing"]
@@ -70,7 +70,7 @@ class _Pupil:
         self.learned += 1
         self.log_loss += bounded_log_loss(p, opened)
         self.brier += (p - opened) ** 2
-        self.scores[min(int(p * SCORE_BINS), SCORE_BINS - 1), int(opened)] += 1
+        self.scores[score_bin(p), int(opened)] += 1
 
 
 class Challengers:

@@ -26,7 +26,7 @@ def drift_metrics(
         MetricMessage(
             id=f"psi:{window.start_ms}:{names[row]}:{SERIES[series]}",
             client_id=names[row],
-            model=settings.open_propensity_model,
+            model=settings.model_of("open"),
             feature=SERIES[series],
             metric="psi",
             convention=CONVENTION,
@@ -72,7 +72,7 @@ def _drift_alert(
     return AlertMessage(
         id=f"psi:{window.start_ms}:{client_id}:{SERIES[series]}:{state}",
         client_id=client_id,
-        model=settings.open_propensity_model,
+        model=settings.model_of("open"),
         feature=SERIES[series],
         metric="psi",
         state="firing" if firing else "resolved",
@@ -93,7 +93,7 @@ def loss_alert(change: LossChange, client_id: str, settings: ClientSettings) -> 
     return AlertMessage(
         id=f"adwin:{change.at_ms}:{client_id}:{state}",
         client_id=client_id,
-        model=settings.open_propensity_model,
+        model=settings.model_of("open"),
         metric="log_loss",
         state="firing" if change.firing else "resolved",
         severity="warning",

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.clients.challengers import Challengers
-from sendtide.clients.learning import Learning, binned_auc
+from sendtide.clients.learning import OPEN, Learning
 from sendtide.clients.loss_alarms import LossAlarms
 from sendtide.clients.outcome import ClientSummary
 from sendtide.clients.roster import Roster
 from sendtide.clients.settings import ClientSettings
 from sendtide.clients.watching import SERIES, Watching
+from sendtide.models.propensity import TARGETS
 from sendtide.models.registry import ALL_CLIENTS, ModelState
 from sendtide.models.send_time import HOURS, PRIOR_RATE, shrunk_rates
 from sendtide.monitoring.psi import CONVENTION
@@ -43,8 +44,9 @@ class ModelBook:
     _segments_of: dict[int, list[int]] | None = field(default=None, init=False)
 
     def summaries(self, row: int) -> list[ClientSummary]:
-        """All models of one client: send time, open propensity, its challengers."""
-        return [self.send_time(row), self.open_propensity(row), *self._standings(row)]
+        """All models of one client: send time, its propensities, its challengers."""
+        propensities = [self.propensity(row, target) for target in self.learning.targets]
+        return [self.send_time(row), *propensities, *self._standings(row)]
 
     def _standings(self, row: int) -> Iterator[ClientSummary]:
         for standing in self.challengers.standings(row):
@@ -54,7 +56,7 @@ class ModelBook:
     def send_time(self, row: int) -> ClientSummary:
         """Hours of one client, shrunk to those of all clients of the partition."""
         learning = self.learning
-        seen = bool(learning.counts[row, 0])
+        seen = bool(learning.learned()[row])
         curve = self._client_curve(row) if seen else None
         return ClientSummary(
             model=self.settings.send_time_model,
@@ -64,24 +66,22 @@ class ModelBook:
             **self._common(row),
         )
 
-    def open_propensity(self, row: int) -> ClientSummary:
-        """Quality and drift of one client's open propensity."""
-        learned = int(self.learning.counts[row, 0])
-        log_loss, brier = (self.learning.losses[row] / max(learned, 1)).tolist()
+    def propensity(self, row: int, target: int) -> ClientSummary:
+        """Quality of one client's propensity; of opens also the drift."""
+        learned = self.learning.quality.learned(row, target)
+        watched = {"windows": int(self.watching.judged_windows[row]), **self._drift(row)}
+        own = {**self._common(row), "learned": learned, "model_version": learned}
         return ClientSummary(
-            model=self.settings.open_propensity_model,
+            model=self.settings.model_of(TARGETS[target]),
             predictions=int(self.exposed[row]),
-            windows=int(self.watching.judged_windows[row]),
-            log_loss=log_loss if learned else None,
-            brier=brier if learned else None,
-            auc=binned_auc(self.learning.scores[row]),
             open_rate=self._open_rate(row),
-            **self._common(row),
-            **self._drift(row),
+            **self.learning.quality.measures(row, target),
+            **own,
+            **(watched if target == OPEN else {}),
         )
 
     def states(self, row: int) -> tuple[ModelState, ModelState]:
-        """Both models of one client, with copies of their numbers."""
+        """Send time and propensities of one client, with copies of their numbers."""
         learning = self.learning
         segments = self._segment_rows(row)
         hours = {
@@ -91,15 +91,12 @@ class ModelBook:
             "segment_exposures": learning.segment_exposures[segments],
             "segment_opens": learning.segment_opens[segments],
         }
-        sends, opens = learning.counts[row].tolist()
-        weights = {
-            "weights": learning.bank.weights[row].copy(),
-            "intercept": learning.bank.intercepts[row : row + 1].copy(),
-            "rate": np.array([learning.rates()[row], opens, sends], np.float64),
-        }
+        one = slice(row, row + 1)
+        weights = learning.bank.columns(one)
+        weights |= {f"rates.{n}": c for n, c in learning.rates.columns(one).items()}
         return (
             self._state(row, self.settings.send_time_model, "send_time", hours),
-            self._state(row, self.settings.open_propensity_model, "open_propensity", weights),
+            self._state(row, self.settings.propensity_model, "propensity", weights),
         )
 
     def all_clients(self) -> ModelState:
@@ -120,7 +117,7 @@ class ModelBook:
     def _state(
         self, row: int, model: str, kind: str, columns: dict[str, NDArray[Any]]
     ) -> ModelState:
-        learned = int(self.learning.counts[row, 0])
+        learned = int(self.learning.learned()[row])
         return ModelState(
             client_id=self.roster.names[row],
             model=model,
@@ -133,7 +130,7 @@ class ModelBook:
         )
 
     def _common(self, row: int) -> dict[str, Any]:
-        learned = int(self.learning.counts[row, 0])
+        learned = int(self.learning.learned()[row])
         return {
             "client_id": self.roster.names[row],
             "as_of_ms": int(self.newest_ms.max(initial=0)),
@@ -159,7 +156,7 @@ class ModelBook:
         }
 
     def _open_rate(self, row: int) -> float | None:
-        sends, opens = self.learning.counts[row].tolist()
+        sends, opens, _ = self.learning.rates.counts[row].tolist()
         return opens / sends if sends else None
 
     def _client_curve(self, row: int) -> F64:

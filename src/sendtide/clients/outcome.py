@@ -8,18 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.messages import AlertMessage, MetricMessage
+from sendtide.models.propensity import TARGETS
 
 __all__ = ["ClientOutcome", "ClientSummary", "LearnedRows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedRows:
-    """Labels learned, in order, each with the prediction made before learning it; all (n,)."""
+    """Exposures learned, in order, each with what was predicted before it was learned.
+
+    All (n,): prediction and label of the open; propensities, facts: (n, targets), in the order of
+    `models.propensity.TARGETS`, NaN for what is not predicted.
+    """
 
     origin: NDArray[np.int64]
     send_offset: NDArray[np.int64]
     prediction: NDArray[np.float64]
     label: NDArray[np.uint8]
+    propensities: NDArray[np.float64]
+    facts: NDArray[np.bool_]
 
     @classmethod
     def none(cls) -> LearnedRows:
@@ -30,6 +37,8 @@ class LearnedRows:
             send_offset=empty,
             prediction=np.zeros(0, np.float64),
             label=np.zeros(0, np.uint8),
+            propensities=np.zeros((0, len(TARGETS))),
+            facts=np.zeros((0, len(TARGETS)), bool),
         )
 
 
@@ -65,6 +74,7 @@ class ClientSummary:
     log_loss: float | None = None
     auc: float | None = None
     brier: float | None = None
+    ece: float | None = None
     open_rate: float | None = None
     best_hour: int | None = None
     hour_scores: list[float] | None = None

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.clients.challengers import Challengers
-from sendtide.clients.learning import Learning
+from sendtide.clients.learning import OPEN, Learning
 from sendtide.clients.loss_alarms import LossAlarms
 from sendtide.clients.messages import drift_alerts, drift_metrics, failure_alert, loss_alert
 from sendtide.clients.model_book import ModelBook
@@ -40,7 +40,7 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
-_VERSION: Final = "2.0"
+_VERSION: Final = "3.0"
 _PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching", "challengers")
 
 
@@ -107,6 +107,20 @@ class ClientPartition:
             self._unpublished.update(touched)
         return outcome
 
+    def predict(self, block: ExampleBlock) -> NDArray[np.float64]:
+        """(n, 5) propensities of a block's rows by what is known now, in the order of TARGETS.
+
+        Clients that are met for the first time get rows; nothing else changes.
+
+        Raises:
+            CorruptData: values no block can have.
+        """
+        _check(block)
+        columns: Columns = block.columns
+        rows = self.roster.client_rows(block.clients, columns["client"])
+        self._grow()
+        return self.learning.predict(rows, columns)
+
     def _with_models(self, block: ExampleBlock) -> NDArray[np.bool_]:
         """Which rows are of clients that have models."""
         having = self.settings.clients
@@ -128,19 +142,22 @@ class ClientPartition:
     ) -> None:
         segments = self.roster.segment_rows(rows, block.segments, columns["segment"])
         self._grow()
-        x, predictions, losses = self.learning.learn(rows, segments, columns)
+        lesson = self.learning.learn(rows, segments, columns)
+        exposed, opened = lesson.exposed, lesson.facts[:, OPEN]
+        rows, times = rows[exposed], columns["time_ms"][exposed]
         outcome.learned = LearnedRows(
             origin=np.full(len(rows), block.origin, np.int64),
-            send_offset=columns["send_offset"],
-            prediction=predictions,
-            label=(columns["opened"] != 0).astype(np.uint8),
+            send_offset=columns["send_offset"][exposed],
+            prediction=lesson.predictions[:, OPEN],
+            label=opened.astype(np.uint8),
+            propensities=lesson.predictions,
+            facts=lesson.facts,
         )
-        names, times = self.roster.names, columns["time_ms"]
+        names = self.roster.names
         if "adwin" in self.settings.detectors:
-            for change in self.loss_alarms.add(rows, times, losses):
+            for change in self.loss_alarms.add(rows, times, lesson.losses):
                 outcome.alerts.append(loss_alert(change, names[change.client_row], self.settings))
-        opened = columns["opened"] != 0
-        for failure in self.challengers.learn(rows, times, x, opened, names):
+        for failure in self.challengers.learn(rows, times, lesson.x, opened, names):
             outcome.alerts.append(failure_alert(failure, names[failure.client_row]))
 
     def _expose(self, origin: int, rows: I32, columns: Columns, outcome: ClientOutcome) -> None:
@@ -180,7 +197,7 @@ class ClientPartition:
         self._unsummarised = set(range(len(self.roster.names)))
 
     def take_models(self) -> list[ModelState]:
-        """States of both models of each client that learned since the last call, and `all`."""
+        """States of all models of each client that learned since the last call, and `all`."""
         changed = sorted(self._unpublished)
         self._unpublished.clear()
         book = self._book()
@@ -227,10 +244,10 @@ class ClientPartition:
         Raises:
             CorruptData: the snapshot is of another partition, version or set of series.
         """
-        if meta.get("partition") != number or not str(meta.get("version")).startswith("2."):
+        if meta.get("partition") != number or not str(meta.get("version")).startswith("3."):
             msg = (
                 f"snapshot is of partition {meta.get('partition')} in version "
-                f"{meta.get('version')}; wanted partition {number} in version 2.x"
+                f"{meta.get('version')}; wanted partition {number} in version 3.x"
             )
             raise CorruptData(msg)
         self = cls(number, settings)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from sendtide.events.errors import ConfigurationError
+from sendtide.models.propensity import TARGETS
+from sendtide.models.propensity_bank import PropensitySettings
 
 __all__ = ["ChallengerSettings", "ClientSettings"]
 
@@ -25,14 +29,15 @@ class ChallengerSettings:
 class ClientSettings:
     """Defaults are the pipeline file's.
 
+    targets: propensities learned, always with "open". propensity: how.
     reference_rows: rows that make a series' reference. psi_floor, psi_critical: effects at which an
     alarm may fire, and is critical. alpha: false discovery rate over one window's series.
     minimum_count: rows a window needs to be judged. detectors: of "psi" and "adwin" those at work.
     clients: those with models; None means all.
     """
 
-    learning_rate: float = 0.05
-    l2: float = 0.0
+    targets: tuple[str, ...] = TARGETS
+    propensity: PropensitySettings = field(default_factory=PropensitySettings)
     prior_strength: float = 8.0
     window_ms: int = 60_000
     window_lateness_ms: int = 30_000
@@ -44,7 +49,16 @@ class ClientSettings:
     minimum_count: int = 200
     adwin_delta: float = 0.002
     send_time_model: str = "send-time"
-    open_propensity_model: str = "open-propensity"
+    propensity_model: str = "propensity"
     detectors: frozenset[str] = frozenset({"psi", "adwin"})
     clients: frozenset[str] | None = None
     challengers: tuple[ChallengerSettings, ...] = ()
+
+    def __post_init__(self) -> None:
+        if "open" not in self.targets:
+            msg = f"targets {self.targets} lack open, which drift and challengers rest on; add it"
+            raise ConfigurationError(msg)
+
+    def model_of(self, target: str) -> str:
+        """Name under which one propensity is shown: "open-propensity"."""
+        return f"{target}-{self.propensity_model}"

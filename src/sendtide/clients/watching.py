@@ -1,6 +1,6 @@
 """Drift of what the models see and say: references, windows, alarms.
 
-Series are the model's features, with content as it came (NaN where missing), and the prediction.
+Series are the model's watched features, content as it came (NaN where missing), and the prediction.
 Each client's reference is its first `reference_rows` exposures; the bin edges are the deciles of
 the first 500 of them, and fixed from then on. Content is compared from the first row on. Histories
 and predictions start theirs only when the client has learned as many labels, since both move by
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sendtide.clients.roster import with_rows
 from sendtide.clients.settings import ClientSettings
 from sendtide.events.messages import CONTENT_FIELDS
-from sendtide.models.open_propensity import FEATURES
+from sendtide.models.propensity import WATCHED
 from sendtide.monitoring.alarms import Alarms, AlarmSettings, Changes
 from sendtide.monitoring.psi import BINS, CELLS, psi, psi_p_value, reference_edges
 from sendtide.windows.tumbling import SKIP, ClosedWindow, TumblingCounts
@@ -33,13 +33,13 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
-SERIES: Final = (*FEATURES, "prediction")
+SERIES: Final = (*WATCHED, *CONTENT_FIELDS, "prediction")
 _EDGE_ROWS: Final = 500
 """Rows that fix the deciles: kept as they are until then, 28 KB a client."""
-_CONTENT_FROM: Final = len(FEATURES) - len(CONTENT_FIELDS)
+_CONTENT_FROM: Final = len(WATCHED)
 _GROUPS: Final = (
-    np.arange(_CONTENT_FROM, len(FEATURES)),
-    np.append(np.arange(_CONTENT_FROM), len(FEATURES)),
+    np.arange(_CONTENT_FROM, len(SERIES) - 1),
+    np.append(np.arange(_CONTENT_FROM), len(SERIES) - 1),
 )
 """Series by when their reference begins: content at once; histories and the prediction later."""
 

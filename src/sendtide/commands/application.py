@@ -47,6 +47,7 @@ _COMMANDS: Final = {
     "produce": "Send events from a file or standard input.",
     "simulate": "Send simulated mail and what becomes of it.",
     "replay": "Send an archive of the past and score the predictions.",
+    "lab": "Measure predictions on real logs, beside baselines.",
     "metrics": "Show live numbers per client and model.",
     "predict": "Show one recipient's best hours and what they rest on.",
     "models": "Show every client's models and how they do.",

@@ -17,7 +17,17 @@ __all__ = ["models", "program"]
 
 program = new_program()
 
-_COLUMNS: Final = ("client", "model", "kind", "role", "version", "learned", "auc", "log_loss")
+_COLUMNS: Final = (
+    "client",
+    "model",
+    "kind",
+    "role",
+    "version",
+    "learned",
+    "auc",
+    "log_loss",
+    "ece",
+)
 
 
 @program.command()
@@ -43,7 +53,7 @@ def models(
 
 def _row(metrics: ModelMetrics, pipeline: Pipeline) -> dict[str, Any]:
     own = metrics.summary
-    declared = next((model for model in pipeline.models if model.name == own.model), None)
+    declared = next((model for model in pipeline.models if own.model in model.shown_as), None)
     return {
         "client": own.client_id,
         "model": own.model,
@@ -54,6 +64,7 @@ def _row(metrics: ModelMetrics, pipeline: Pipeline) -> dict[str, Any]:
         "auc": own.auc,
         "log_loss": own.log_loss,
         "brier": own.brier,
+        "ece": own.ece,
         "as_of_ms": own.as_of_ms,
         "stale": metrics.stale,
     }

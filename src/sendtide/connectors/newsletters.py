@@ -78,7 +78,7 @@ class Newsletters:
     """The file, validated, and the records it becomes.
 
     Attributes: `rows`; `opened` (rows,) bool, the label of the k-th send in produced order;
-    `subscriber` (rows,) int64 and `sent_at_ms` (rows,) int64 in the same order.
+    `clicks`, `subscriber` and `sent_at_ms` (rows,) int64 in the same order.
     """
 
     def __init__(self, path: Path, *, pseudonyms: Pseudonyms | None = None, seed: int = 1) -> None:

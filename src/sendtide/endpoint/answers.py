@@ -2,7 +2,9 @@
 
 `send_time`: the best moment inside a window. A window is looked at hour by hour, beginning at its
 first moment; each candidate's score is that of its hour of the week on the recipient's clock.
-`open_propensity`: the probability that a person opens the next message.
+`open_propensity`, `click_propensity`, `unsubscribe_propensity`, `complaint_propensity`,
+`bounce_propensity`: the probability that the next message is opened (by a person), clicked in, and
+so on.
 
 A recipient nobody has heard of is answered from its client (tier `client`, see `fallback`), and
 where that has no hours, with tier `unknown`, NaN and `stale`: true. No number is ever made up.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -22,7 +25,7 @@ from sendtide.endpoint.tensors import OutputTensor
 from sendtide.endpoint.web import Refusal
 from sendtide.events.hashing import hash_text
 from sendtide.events.messages import MAX_TIME_MS, MAX_WINDOW_MS, MIN_TIME_MS
-from sendtide.events.records import HOURS_PER_WEEK, TIERS, decode_scores
+from sendtide.events.records import HOURS_PER_WEEK, RARE_TARGETS, TIERS, decode_scores
 from sendtide.events.time import ZoneTable, known_zones
 
 __all__ = ["MODELS", "Question", "ServedModel"]
@@ -135,10 +138,25 @@ def _trust(question: Question) -> list[OutputTensor]:
     ]
 
 
-def _open_propensity(question: Question) -> list[OutputTensor]:
-    probability = question.records["open_probability"].astype(np.float64)
-    probability[question.records["layout"] == 0] = np.nan
-    return [OutputTensor("open_probability", "FP64", probability), *_trust(question)]
+def _propensity(target: str, question: Question) -> list[OutputTensor]:
+    records = question.records
+    column = records["open_probability"]
+    if target in RARE_TARGETS:
+        column = records["propensities"][:, RARE_TARGETS.index(target)]
+    probability = column.astype(np.float64)
+    probability[records["layout"] == 0] = np.nan
+    return [OutputTensor(f"{target}_probability", "FP64", probability), *_trust(question)]
+
+
+def _served(target: str, about: str) -> ServedModel:
+    return ServedModel(
+        name=f"{target}_propensity",
+        about=f"the probability that this recipient {about} the next message",
+        inputs=_WHO,
+        outputs={f"{target}_probability": "FP64", **_TRUST},
+        optional_outputs=frozenset(),
+        answer=partial(_propensity, target),
+    )
 
 
 def _send_time(question: Question) -> list[OutputTensor]:
@@ -199,14 +217,11 @@ MODELS: Final = {
             optional_outputs=frozenset({"scores"}),
             answer=_send_time,
         ),
-        ServedModel(
-            name="open_propensity",
-            about="the probability that this recipient opens the next message",
-            inputs=_WHO,
-            outputs={"open_probability": "FP64", **_TRUST},
-            optional_outputs=frozenset(),
-            answer=_open_propensity,
-        ),
+        _served("open", "opens"),
+        _served("click", "clicks in"),
+        _served("unsubscribe", "unsubscribes because of"),
+        _served("complaint", "complains about"),
+        _served("bounce", "does not get (it bounces)"),
     )
 }
 """Served models by name. Optional outputs are sent only when asked for by name."""

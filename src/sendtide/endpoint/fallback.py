@@ -78,6 +78,7 @@ def _made(models: list[ModelMetrics]) -> NDArray[np.void]:
     record["score_scale"], record["scores"] = encode_scores(probabilities)
     record["best_hour"] = probabilities.argmax()
     record["open_probability"] = rates[0] if rates else probabilities.mean()
+    record["propensities"] = np.nan  # a client's mean says nothing of rare events
     record["model_version"] = summary.model_version
     record["event_time_ms"] = summary.newest_event_ms
     record["scored_at_ms"] = summary.as_of_ms

@@ -5,6 +5,8 @@ A block holds rows of one origin partition and one kind:
 - `exposure`: a send as it happened, with the recipient's history as known then (for drift, for
   the prediction stream); it has no label yet.
 - `label`: the same send when its horizon is over, history as of the send, and what became of it.
+  A negative ("not opened", "not clicked") is final only then: the horizon ends by the engagement
+  topic's own watermark, never by a clock. A bounced send has a label too; it was no exposure.
 
 A row's identity is (origin partition, send_offset, kind): deterministic, so a reader can drop
 repeats with one bit per send.
@@ -21,18 +23,27 @@ from numpy.typing import NDArray
 from sendtide.events.columns import pack, unpack
 from sendtide.events.errors import CorruptData
 
-__all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "ExampleBlock", "ExampleKind"]
+__all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "PERIODS", "PERIOD_BITS", "PERIOD_MS"]
+__all__ += ["ExampleBlock", "ExampleKind"]
 
 ExampleKind = Literal["exposure", "label"]
+
+PERIOD_MS: Final = 10 * 86_400_000
+PERIODS: Final = 21
+PERIOD_BITS: Final = 3
+"""Counts of 21 periods of ten days, three bits each (a count stays at 7), the newest lowest."""
 
 HISTORY_COLUMNS: Final[dict[str, str]] = {
     "sends": "<f4",  # messages sent to this recipient before this one
     "opens": "<f4",  # of these, opened by a person before this send
     "clicks": "<f4",  # of these, clicked before this send
-    "recent_sends": "<f4",  # as sends, in the current and the three 28-day periods before
+    "recent_sends": "<f4",  # as sends, in the current period and the eleven before
     "recent_opens": "<f4",
     "hours_since_send": "<f4",  # NaN if never
     "hours_since_open": "<f4",  # NaN if never
+    "period_sends": "<u8",  # as sends, by period; see PERIOD_BITS
+    "period_opens": "<u8",  # of these, opened by a person before this send
+    "period": "<i4",  # the newest period of the two words: time // PERIOD_MS
 }
 
 EXAMPLE_COLUMNS: Final[dict[str, str]] = {
@@ -46,9 +57,20 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     "opened": "|u1",  # labels only, 0 otherwise: opened by a person within the horizon
     "clicked": "|u1",
     "machine_opened": "|u1",
+    "bounced": "|u1",  # then it was no exposure, and the other facts say nothing
+    "unsubscribed": "|u1",
+    "complained": "|u1",
+    "arm": "|u1",  # of the decision behind the send: 0 optimised or unknown, 1 control, 2 explore
     "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
 }
 """Column name to dtype; `content` is one more: (n, 5) float32, NaN where absent."""
+
+_VERSION: Final = "1.1"
+_ADDED: Final = (
+    *("period_sends", "period_opens", "period"),
+    *("bounced", "unsubscribed", "complained", "arm"),
+)
+"""Columns that version 1.0 does not have; such blocks are read with zeros in their place."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +89,7 @@ class ExampleBlock:
     def to_bytes(self) -> bytes:
         """The record's value."""
         meta = {
-            "version": "1.0",
+            "version": _VERSION,
             "kind": self.kind,
             "origin": self.origin,
             "clients": self.clients,
@@ -87,6 +109,9 @@ class ExampleBlock:
         if str(meta.get("version", "")).split(".")[0] != "1":
             msg = f"example block has version {meta.get('version')!r}; this build reads 1.x"
             raise CorruptData(msg)
+        if meta["version"] == "1.0":
+            n = len(columns.get("send_offset", ()))
+            columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in _ADDED}
         wanted = {**EXAMPLE_COLUMNS, "content": "<f4"}
         lengths = {len(columns[name]) for name in wanted if name in columns}
         wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]

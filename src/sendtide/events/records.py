@@ -1,6 +1,6 @@
 """The packed record about one recipient: what stage A writes and every reader can decode.
 
-224 bytes, little-endian, no padding. Everything needed to tell a stale value is inside it: when it
+240 bytes, little-endian, no padding. Everything needed to tell a stale value is inside it: when it
 was scored, the newest event behind it, the offset and the epoch of the partition that wrote it.
 
 Scores are 168 probabilities, one per hour of the week in the recipient's local time, kept as one
@@ -18,6 +18,7 @@ from sendtide.events.errors import CorruptData
 
 __all__ = [
     "HOURS_PER_WEEK",
+    "RARE_TARGETS",
     "RECIPIENT_LAYOUT",
     "RECIPIENT_RECORD",
     "TIERS",
@@ -27,11 +28,14 @@ __all__ = [
 ]
 
 HOURS_PER_WEEK: Final = 168
-RECIPIENT_LAYOUT: Final = 1
+RECIPIENT_LAYOUT: Final = 2
 """First byte of every record; a reader refuses a number it does not know."""
 
 TIERS: Final = ("recipient", "segment", "client", "all")
 """Whose history carries the scores; position is the `tier` code."""
+
+RARE_TARGETS: Final = ("click", "unsubscribe", "complaint", "bounce")
+"""Order of `propensities`: what else may become of a message."""
 
 RECIPIENT_RECORD: Final = np.dtype(
     [
@@ -50,6 +54,7 @@ RECIPIENT_RECORD: Final = np.dtype(
         ("open_probability", "<f4"),
         ("score_scale", "<f4"),
         ("scores", "u1", (HOURS_PER_WEEK,)),
+        ("propensities", "<f4", (len(RARE_TARGETS),)),
     ]
 )
 
@@ -77,7 +82,7 @@ def unpack_recipients(data: bytes) -> NDArray[np.void]:
     """Read records written one after another; a read-only view of `data`.
 
     Raises:
-        CorruptData: a length that is no multiple of 224, or a layout number this build cannot read.
+        CorruptData: a length that is no multiple of 240, or a layout number this build cannot read.
     """
     if len(data) % RECIPIENT_RECORD.itemsize:
         msg = (

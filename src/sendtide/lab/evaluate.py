@@ -10,7 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-__all__ = ["BASELINE_STRENGTH", "Score", "auc", "beta_binomial", "log_loss", "score"]
+__all__ = ["BASELINE_STRENGTH", "Score", "auc", "beta_binomial", "calibration_error", "log_loss"]
+__all__ += ["score"]
 
 F64 = NDArray[np.float64]
 
@@ -63,6 +64,22 @@ def log_loss(label: NDArray[Any], prediction: F64) -> float:
 def score(label: NDArray[Any], prediction: F64) -> Score:
     """Both measures at once."""
     return Score(len(label), auc(label, prediction), log_loss(label, prediction))
+
+
+def calibration_error(label: NDArray[Any], prediction: F64, cells: int = 15) -> float:
+    """Expected calibration error: |mean prediction - rate| over cells of equal width, by rows.
+
+    Source: Naeini, Cooper and Hauskrecht 2015; 15 cells as in Guo et al. 2017. NaN without rows.
+
+    Raises:
+        ValueError: lengths differ or a prediction is not a number.
+    """
+    positive = _checked(label, prediction)
+    if not len(positive):
+        return float("nan")
+    cell = np.minimum((np.asarray(prediction) * cells).astype(np.int64), cells - 1)
+    apart = np.bincount(cell, positive - prediction, cells)
+    return float(np.abs(apart).sum() / len(positive))
 
 
 def _checked(label: NDArray[Any], prediction: F64) -> NDArray[np.bool_]:

@@ -9,8 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.events.errors import CorruptData
 from sendtide.events.hashing import hash_text
-from sendtide.models.open_propensity import FEATURES, features
+from sendtide.models.propensity import ClientRates
+from sendtide.models.propensity_bank import PropensityBank, PropensitySettings
 from sendtide.models.registry import ALL_CLIENTS, ModelState
 from sendtide.models.send_time import (
     HOURS,
@@ -39,16 +41,16 @@ class ModelDirectory:
     Row 0 of every table is what is known of nobody in particular: the counts over all clients.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, propensity: PropensitySettings | None = None) -> None:
+        propensity = propensity or PropensitySettings()
         self._lock = threading.Lock()
         self._row_of: dict[tuple[int, int], int] = {}
         self._curves: F64 = np.full((_FIRST_ROWS, HOURS), PRIOR_RATE)
         self._tiers = np.full(_FIRST_ROWS, _ALL, np.uint8)
         self._versions = np.zeros(_FIRST_ROWS, np.uint32)
         self._client_of: dict[int, int] = {}
-        self._weights: F64 = np.zeros((_FIRST_ROWS, len(FEATURES)))
-        self._intercepts: F64 = np.zeros(_FIRST_ROWS)
-        self._rates: F64 = np.full(_FIRST_ROWS, PRIOR_RATE)
+        self._bank = PropensityBank(propensity)
+        self._rates = ClientRates(_FIRST_ROWS)
         self._totals: dict[int, NDArray[np.int64]] = {}
 
     def apply(self, data: bytes) -> None:
@@ -63,7 +65,7 @@ class ModelDirectory:
                 self._take_totals(state)
             elif state.kind == "send_time":
                 self._take_curves(state)
-            elif state.kind == "open_propensity":
+            elif state.kind == "propensity":
                 self._take_weights(state)
 
     def __len__(self) -> int:
@@ -85,21 +87,22 @@ class ModelDirectory:
         tiers = np.where(sent > 0, np.uint8(_RECIPIENT), tiers)
         return scores, tiers, sent.astype(np.float32), versions
 
-    def open_probability(
+    def propensities(
         self,
         clients: U64,
-        hour_of_week: NDArray[np.uint8],  # noqa: ARG002 - part of every model's question
+        times_ms: NDArray[np.int64],
         content: F32,
         history: Mapping[str, NDArray[Any]],
     ) -> F32:
-        """P(open) of n messages; a client without a model gets its recipients' shrunk rates."""
+        """Probabilities of n messages sent at these times, (n, 5) in the order of TARGETS.
+
+        A client without a model gets what a model says before any label: for opens and clicks the
+        recipient's own rates, shrunk, else the usual ones.
+        """
         with self._lock:
-            rows = np.array([self._client_of.get(c, 0) for c in clients.tolist()], np.int64)
-            x = features(history, content, self._rates[rows])
-            margin = (x * self._weights[rows]).sum(axis=1) + self._intercepts[rows]
-            known = rows > 0
-        margin = np.where(known, margin, x[:, 0])
-        return np.asarray(1 / (1 + np.exp(-margin)), np.float32)
+            rows = np.array([self._client_of.get(c, 0) for c in clients.tolist()], np.int32)
+            x = self._rates.features(rows, history, content)
+            return self._bank.predict(rows, x, times_ms).astype(np.float32)
 
     def _rows(self, clients: U64, segments: U64) -> NDArray[np.int64]:
         """Row of the finest level known for each: segment, client, or all (0)."""
@@ -144,12 +147,13 @@ class ModelDirectory:
 
     def _take_weights(self, state: ModelState) -> None:
         row = self._client_of.setdefault(hash_text(state.client_id), len(self._client_of) + 1)
-        self._weights = _grown(self._weights, row, 0.0)
-        self._intercepts = _grown(self._intercepts, row, 0.0)
-        self._rates = _grown(self._rates, row, PRIOR_RATE)
-        self._weights[row] = state.columns["weights"]
-        self._intercepts[row] = state.columns["intercept"][0]
-        self._rates[row] = state.columns["rate"][0]
+        one = slice(row, row + 1)
+        try:
+            self._bank.put(one, state.columns)
+            self._rates.put(one, state.columns)
+        except (KeyError, ValueError) as error:
+            msg = f"the propensities of {state.client_id!r} do not fit this build: {error!r}"
+            raise CorruptData(msg) from error
 
 
 def _grown(array: NDArray[Any], row: int, fill: float) -> NDArray[Any]:

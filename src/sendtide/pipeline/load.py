@@ -119,7 +119,11 @@ def _spelled(place: KeyPath) -> str:
 def _kinds() -> dict[str, type[BaseModel]]:
     """Kind to class of the models a file may declare."""
     union = get_args(Model)[0]
-    return {get_args(cls.model_fields["kind"].annotation)[0]: cls for cls in get_args(union)}
+    return {
+        kind: cls
+        for cls in get_args(union)
+        for kind in get_args(cls.model_fields["kind"].annotation)
+    }
 
 
 def _section_at(place: KeyPath, content: Any) -> type[BaseModel]:

@@ -6,7 +6,7 @@ Fields whose name ends in `_ms` are durations; the file leaves that ending off a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import core_schema
@@ -14,7 +14,7 @@ from pydantic_core import core_schema
 from sendtide.events.topics import Topic
 from sendtide.pipeline.duration import parse_duration
 
-__all__ = ["Clients", "Drift", "InputTopic", "Join", "Model", "OpenPropensityModel", "Pipeline"]
+__all__ = ["Clients", "Drift", "InputTopic", "Join", "Model", "Pipeline", "PropensityModel"]
 __all__ += ["Publish", "Redis", "RiverModel", "SendTimeModel", "Snapshots", "Topics", "Windows"]
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
@@ -121,14 +121,53 @@ class SendTimeModel(Section):
     name: Name
     prior_strength: Annotated[float, Field(gt=0, le=10_000)] = 8.0
 
+    @property
+    def shown_as(self) -> tuple[str, ...]:
+        """Names under which its numbers are shown."""
+        return (self.name,)
 
-class OpenPropensityModel(Section):
-    """Will it be opened: the compiled bank's logistic regression."""
 
-    kind: Literal["open_propensity"]
+Target: TypeAlias = Literal["open", "click", "unsubscribe", "complaint", "bounce"]
+
+
+class PropensityModel(Section):
+    """What becomes of a message: one compiled bank, a calibrated probability for each target.
+
+    learner: "kalman", dynamic logistic regression without a step to choose, or "sgd", River's
+    logistic regression, whose step and penalty are `learning_rate` and `l2`. Each target is shown
+    as `<target>-<name>`. kind "open_propensity": opens alone, as files of old say it.
+    """
+
+    kind: Literal["propensity", "open_propensity"]
     name: Name
+    targets: list[Target] = Field(
+        default_factory=lambda: list[Target](get_args(Target)), min_length=1
+    )
+    learner: Literal["kalman", "sgd"] = "kalman"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
     l2: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+    @model_validator(mode="after")
+    def _opens_are_learned(self) -> Self:
+        if "open" not in self.targets:
+            msg = f'targets {self.targets} lack "open", which drift and challengers rest on; add it'
+            raise ValueError(msg)
+        return self
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Targets learned."""
+        return ("open",) if self.kind == "open_propensity" else tuple(self.targets)
+
+    @property
+    def shown_as(self) -> tuple[str, ...]:
+        """Names under which its numbers are shown."""
+        return tuple(f"{target}-{self.suffix}" for target in self.learned)
+
+    @property
+    def suffix(self) -> str:
+        """What stands behind a target in the name it is shown under."""
+        return self.name.removeprefix("open-") if self.kind == "open_propensity" else self.name
 
 
 class RiverModel(Section):
@@ -144,9 +183,14 @@ class RiverModel(Section):
     params: dict[str, bool | int | float | str] = Field(default_factory=dict)
     clients: Literal["*"] | list[Name] = "*"
 
+    @property
+    def shown_as(self) -> tuple[str, ...]:
+        """Names under which its numbers are shown."""
+        return (self.name,)
+
 
 Model: TypeAlias = Annotated[
-    SendTimeModel | OpenPropensityModel | RiverModel, Field(discriminator="kind")
+    SendTimeModel | PropensityModel | RiverModel, Field(discriminator="kind")
 ]
 
 
@@ -208,7 +252,7 @@ class Publish(Section):
 def _default_models() -> list[Model]:
     return [
         SendTimeModel(name="send-time", kind="send_time"),
-        OpenPropensityModel(name="open-propensity", kind="open_propensity"),
+        PropensityModel(name="propensity", kind="propensity"),
     ]
 
 
@@ -233,8 +277,9 @@ class Pipeline(Section):
 
     @model_validator(mode="after")
     def _one_model_of_a_built_in_kind(self) -> Self:
-        kinds = [model.kind for model in self.models]
-        repeated = sorted({k for k in kinds if k != "river" and kinds.count(k) > 1})
+        built_in = [model for model in self.models if not isinstance(model, RiverModel)]
+        kinds = [type(model) for model in built_in]
+        repeated = sorted({m.kind for m in built_in if kinds.count(type(m)) > 1})
         if repeated:
             msg = f"two models of kind {', '.join(repeated)}; allowed: one, and any number of river"
             raise ValueError(msg)

@@ -7,59 +7,63 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sendtide.recipients.tables import DAY_HOURS, NEVER, NONE, PERIOD_MS, PERIODS
+from sendtide.events.examples import PERIOD_MS
+from sendtide.recipients.periods import counted, newest_sum, shifted
+from sendtide.recipients.tables import DAY_HOURS, MINUTE_MS, NEVER, NONE
 
 __all__ = ["histories", "live_counts"]
 
 _HOUR_MS = 3_600_000.0
+_RECENT_PERIODS = 12
 
 
 @njit(cache=True)
-def histories(
-    rows: Any, times_ms: Any, people: Any, ring_sends: Any, ring_opens: Any, pending: Any
-) -> Any:
-    """Return (n, 7) float32 in the order of HISTORY_COLUMNS.
+def histories(rows: Any, times_ms: Any, people: Any, pending: Any) -> Any:
+    """Return (n, 7) float32, (n, 2) uint64 and (n,) int32: HISTORY_COLUMNS in their order.
 
     A pending send counts if it was sent before the row's time, its open if it was opened before
     it. Bounced sends are no exposures.
     """
     out = np.empty((len(rows), 7), np.float32)
+    words = np.empty((len(rows), 2), np.uint64)
+    periods = np.empty(len(rows), np.int32)
     for i in range(len(rows)):
         person, now = people[rows[i]], times_ms[i]
         sends, opens, clicks = float(person.sends), float(person.opens), float(person.clicks)
         period = now // PERIOD_MS
-        recent_sends, recent_opens = 0.0, 0.0
-        for p in range(max(person.period - PERIODS + 1, period - PERIODS + 1), person.period + 1):
-            recent_sends += ring_sends[rows[i], p % PERIODS]
-            recent_opens += ring_opens[rows[i], p % PERIODS]
-        last_send, last_open = person.last_send_ms, person.last_open_ms
+        period_sends = shifted(person.period_sends, period - person.period)
+        period_opens = shifted(person.period_opens, period - person.period)
+        last_send = person.last_send_min * MINUTE_MS if person.last_send_min != NEVER else NEVER
+        last_open = person.last_open_min * MINUTE_MS if person.last_open_min != NEVER else NEVER
         send = person.pending
         while send != NONE:
             s = pending[send]
             if s.bounced == 0 and s.sent_ms < now:
-                recent = s.sent_ms // PERIOD_MS > period - PERIODS
+                age = period - s.sent_ms // PERIOD_MS
                 sends += 1
-                recent_sends += recent
+                period_sends = counted(period_sends, age)
                 last_send = max(last_send, s.sent_ms)
                 if s.open_ms != NEVER and s.open_ms < now:
                     opens += 1
-                    recent_opens += recent
+                    period_opens = counted(period_opens, age)
                     last_open = max(last_open, s.open_ms)
                 if s.click_ms != NEVER and s.click_ms < now:
                     clicks += 1
             send = s.next
         out[i, 0], out[i, 1], out[i, 2] = sends, opens, clicks
-        out[i, 3], out[i, 4] = recent_sends, recent_opens
-        out[i, 5] = (now - last_send) / _HOUR_MS if last_send != NEVER else np.nan
-        out[i, 6] = (now - last_open) / _HOUR_MS if last_open != NEVER else np.nan
-    return out
+        out[i, 3] = newest_sum(period_sends, _RECENT_PERIODS)
+        out[i, 4] = newest_sum(period_opens, _RECENT_PERIODS)
+        out[i, 5] = max(now - last_send, 0) / _HOUR_MS if last_send != NEVER else np.nan
+        out[i, 6] = max(now - last_open, 0) / _HOUR_MS if last_open != NEVER else np.nan
+        words[i, 0], words[i, 1], periods[i] = period_sends, period_opens, period
+    return out, words, periods
 
 
 @njit(cache=True)
 def live_counts(rows: Any, people: Any, exposures: Any, opens: Any, pending: Any) -> Any:
     """Return ((n, 24) exposures, (n, 24) opens) uint8 by local hour of the day.
 
-    A pending send is an exposure only once it was opened: until its horizon it is censored.
+    A pending send is an exposure once it was opened or labelled: until its horizon it is censored.
     """
     n = len(rows)
     out_exposures = np.empty((n, DAY_HOURS), np.uint8)
@@ -70,11 +74,11 @@ def live_counts(rows: Any, people: Any, exposures: Any, opens: Any, pending: Any
         send = people[rows[i]].pending
         while send != NONE:
             s = pending[send]
-            if s.open_ms != NEVER and s.bounced == 0:
+            if (s.open_ms != NEVER or s.labelled) and s.bounced == 0:
                 hour = s.hour % DAY_HOURS
                 if out_exposures[i, hour] < 255:
                     out_exposures[i, hour] += 1
-                if out_opens[i, hour] < 255:
+                if s.open_ms != NEVER and out_opens[i, hour] < 255:
                     out_opens[i, hour] += 1
             send = s.next
     return out_exposures, out_opens

@@ -4,6 +4,13 @@ What makes the state independent of how the topics interleave: a send's facts ga
 row in any order; a recipient's base columns change only when a send retires, by sums, maxima and
 minima, which do not care for order; and a send retires by the engagement topic's own watermark.
 An engagement belongs to a send if `sent <= time < sent + horizon`, nothing else of it counts.
+
+A send is labelled when its horizon is over. One that nobody engaged with then retires. One that was
+opened or clicked waits for another horizon: until then there may be sends to the same recipient
+that were made before that open, and their labels must not know of it::
+
+    sent ───── horizon ─────► labelled ───── horizon ─────► retired
+      pending: facts gather      pending: facts by their times    base columns
 """
 
 from __future__ import annotations
@@ -13,12 +20,14 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from sendtide.recipients.tables import DAY_HOURS, NEVER, NONE, PERIOD_MS, PERIODS, saturating_add
+from sendtide.events.examples import PERIOD_MS
+from sendtide.recipients.periods import counted, shifted
+from sendtide.recipients.tables import DAY_HOURS, MINUTE_MS, MOST, NEVER, NONE, saturating_add
 from sendtide.state.index import EMPTY, delete, find, insert, recipient_hash
 
 __all__ = ["APPLIED", "DUPLICATE", "ERASED", "LATE"]
 __all__ += ["DUE_BUCKETS", "add_orphan", "add_pending", "client_row", "erase", "locate", "match"]
-__all__ += ["retire"]
+__all__ += ["settle", "take_due"]
 
 APPLIED: Final = 0
 DUPLICATE: Final = 1
@@ -28,6 +37,8 @@ ERASED: Final = 3
 OPEN: Final = 1
 CLICK: Final = 2
 BOUNCE: Final = 3
+UNSUBSCRIBE: Final = 4
+COMPLAINT: Final = 5
 """Positions in `events.messages.ENGAGEMENT_KINDS`."""
 
 DUE_BUCKETS: Final = 2048
@@ -68,7 +79,7 @@ def locate(
     person.client, person.high, person.low = client, high, low
     person.pending = NONE
     person.profile_ms = person.profile_offset = person.newest_ms = NEVER
-    person.last_send_ms = person.last_open_ms = NEVER
+    person.last_send_min = person.last_open_min = NEVER
     return row
 
 
@@ -87,7 +98,8 @@ def add_pending(
     send.identity, send.recipient = identity, recipient
     send.sent_ms, send.offset = sent_ms, offset
     send.open_ms = send.click_ms = NEVER
-    send.machine = send.bounced = 0
+    send.labelled = 0
+    send.machine = send.bounced = send.unsubscribed = send.complained = 0
     send.next = people[recipient].pending
     people[recipient].pending = row
     return row
@@ -108,6 +120,10 @@ def match(send: Any, person: Any, time_ms: Any, kind: Any, machine: Any, horizon
             send.click_ms = time_ms
     elif kind == BOUNCE:
         send.bounced = 1
+    elif kind == UNSUBSCRIBE:
+        send.unsubscribed = 1
+    elif kind == COMPLAINT:
+        send.complained = 1
     person.newest_ms = max(person.newest_ms, time_ms)
     return True
 
@@ -162,8 +178,6 @@ def erase(
     people: Any,
     exposures: Any,
     opens: Any,
-    ring_sends: Any,
-    ring_opens: Any,
     pending: Any,
     keys: Any,
     values: Any,
@@ -179,50 +193,47 @@ def erase(
         pending[send].next = NONE
     person.zone = person.segment = np.uint64(0)
     person.profile_ms = person.profile_offset = person.newest_ms = NEVER
-    person.last_send_ms = person.last_open_ms = NEVER
+    person.last_send_min = person.last_open_min = NEVER
     person.sends = person.opens = person.clicks = 0
     person.period = 0
+    person.period_sends = person.period_opens = np.uint64(0)
     person.erased, person.changed = 1, 0
     exposures[row, :] = 0
     opens[row, :] = 0
-    ring_sends[row, :] = 0
-    ring_opens[row, :] = 0
 
 
 @njit(cache=True)
-def _merge(
-    send: Any, row: Any, people: Any, exposures: Any, opens: Any, ring_sends: Any, ring_opens: Any
-) -> None:
+def _merge(send: Any, row: Any, people: Any, exposures: Any, opens: Any) -> None:
     """Add a retired send to its recipient's base columns; commutative, step by step."""
     person = people[row]
     opened = send.open_ms != NEVER
-    person.sends += 1
-    person.last_send_ms = max(person.last_send_ms, send.sent_ms)
+    person.sends = min(person.sends + 1, MOST)
+    person.last_send_min = max(person.last_send_min, send.sent_ms // MINUTE_MS)
     if opened:
-        person.opens += 1
-        person.last_open_ms = max(person.last_open_ms, send.open_ms)
+        person.opens = min(person.opens + 1, MOST)
+        person.last_open_min = max(person.last_open_min, send.open_ms // MINUTE_MS)
     if send.click_ms != NEVER:
-        person.clicks += 1
+        person.clicks = min(person.clicks + 1, MOST)
     hour = send.hour % DAY_HOURS
     saturating_add(exposures, row, hour)
     if opened:
         saturating_add(opens, row, hour)
     period = send.sent_ms // PERIOD_MS
-    for newer in range(max(person.period + 1, period - PERIODS + 1), period + 1):
-        ring_sends[row, newer % PERIODS] = 0
-        ring_opens[row, newer % PERIODS] = 0
-    person.period = max(person.period, period)
-    if period > person.period - PERIODS:
-        saturating_add(ring_sends, row, period % PERIODS)
-        if opened:
-            saturating_add(ring_opens, row, period % PERIODS)
+    if period > person.period:
+        person.period_sends = shifted(person.period_sends, period - person.period)
+        person.period_opens = shifted(person.period_opens, period - person.period)
+        person.period = period
+    person.period_sends = counted(person.period_sends, person.period - period)
+    if opened:
+        person.period_opens = counted(person.period_opens, person.period - period)
 
 
 @njit(cache=True)
-def retire(
+def take_due(
     due_ms: Any,
     first: int,
     last: int,
+    labelled: int,
     heads: Any,
     pending: Any,
     free: Any,
@@ -230,10 +241,11 @@ def retire(
     values: Any,
     collect: Any,
 ) -> Any:
-    """Unhook every send with `sent_ms <= due_ms` from buckets first..last; return how many.
+    """Find sends with `sent_ms <= due_ms` in buckets first..last; return how many.
 
-    collect: rows of those to be labelled, in no order; the caller sorts, reads and then frees them
-    with `settle`. Erased ones are freed here.
+    labelled: 0 for those to be labelled now, 1 for those that were. collect: their rows, in no
+    order. They are unhooked, for the caller to free with `settle`; only those to be labelled that
+    somebody engaged with stay, marked `labelled`. Erased ones are freed here.
     """
     count = 0
     for bucket in range(first, min(last, first + DUE_BUCKETS - 1) + 1):
@@ -241,18 +253,21 @@ def retire(
         kept = NONE
         row = heads[place]
         while row != NONE:
-            after = pending[row].due_next
-            if pending[row].identity == np.uint64(0):
-                pending[row].recipient = NONE
-                pending[row].next = free[0]
-                free[0] = row
-            elif pending[row].sent_ms <= due_ms:
-                delete(keys, values, pending[row].identity)
+            send, stays = pending[row], True
+            after = send.due_next
+            if send.identity == np.uint64(0):
+                send.recipient, send.next = NONE, free[0]
+                free[0], stays = row, False
+            elif send.sent_ms <= due_ms and send.labelled == labelled:
                 collect[count] = row
                 count += 1
-            else:
-                pending[row].due_next = kept
-                kept = row
+                stays = not labelled and (send.open_ms != NEVER or send.click_ms != NEVER)
+                if stays:
+                    send.labelled = 1
+                else:
+                    delete(keys, values, send.identity)
+            if stays:
+                send.due_next, kept = kept, row
             row = after
         heads[place] = kept
     return count
@@ -266,14 +281,12 @@ def settle(
     people: Any,
     exposures: Any,
     opens: Any,
-    ring_sends: Any,
-    ring_opens: Any,
 ) -> None:
     """Merge retired sends into their recipients and free their rows."""
     for i in range(len(rows)):
         row = rows[i]
         recipient = pending[row].recipient
         if pending[row].bounced == 0:
-            _merge(pending[row], recipient, people, exposures, opens, ring_sends, ring_opens)
+            _merge(pending[row], recipient, people, exposures, opens)
         people[recipient].changed = 1
         _unlink_pending(row, pending, free, people)

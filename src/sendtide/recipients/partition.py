@@ -12,8 +12,9 @@ from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
+from sendtide.recipients.due import DueRing
 from sendtide.recipients.history import histories, live_counts
-from sendtide.recipients.join import DUE_BUCKETS, retire, settle
+from sendtide.recipients.join import settle
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
 from sendtide.recipients.settings import JoinSettings
 from sendtide.recipients.tables import (
@@ -23,7 +24,6 @@ from sendtide.recipients.tables import (
     NONE,
     ORPHAN,
     PENDING,
-    PERIODS,
     RECIPIENT,
     grown,
 )
@@ -33,7 +33,6 @@ from sendtide.state.seen import SeenSet
 __all__ = ["Live", "Outcome", "RecipientPartition"]
 
 SENDS, ENGAGEMENTS, REQUESTS = range(3)
-_SENT_PER_HORIZON: Final = 1024
 _ORPHANS_BEFORE_PURGE: Final = 4096
 Columns = dict[str, NDArray[Any]]
 
@@ -73,6 +72,15 @@ _SEND_COLUMNS: Final = (
 """What `send_rows` reads, in its order."""
 
 
+_FACTS: Final = {
+    "machine_opened": "machine",
+    "bounced": "bounced",
+    "unsubscribed": "unsubscribed",
+    "complained": "complained",
+}
+"""Label columns that are facts of a pending send as they stand."""
+
+
 class RecipientPartition:
     """State after any prefixes of the three topics, whatever their interleaving.
 
@@ -92,15 +100,11 @@ class RecipientPartition:
         self.people = np.zeros(64, RECIPIENT)
         self.exposures = np.zeros((64, DAY_HOURS), np.uint8)
         self.opens = np.zeros((64, DAY_HOURS), np.uint8)
-        self.ring_sends = np.zeros((64, PERIODS), np.uint8)
-        self.ring_opens = np.zeros((64, PERIODS), np.uint8)
         self.pending = np.zeros(64, PENDING)
         self.content = np.zeros((64, CONTENT), np.float32)
         self._pending_free = np.array([NONE, 0], np.int64)
         self._by_identity = new_table(0)
-        self._heads = np.full(DUE_BUCKETS, NONE, np.int32)
-        self._due_width = max(1, settings.horizon_ms // _SENT_PER_HORIZON)
-        self._first_bucket = 1 << 60
+        self.due = DueRing(settings.horizon_ms)
         self.orphans = np.zeros(64, ORPHAN)
         self._orphan_free = np.array([NONE, 0], np.int64)
         self._by_message = new_table(0)
@@ -123,8 +127,7 @@ class RecipientPartition:
         rows = placed[placed != NONE]
         rows = rows[self.pending["identity"][rows] != 0]
         if len(rows):
-            first = int(self.pending["sent_ms"][rows].min()) // self._due_width
-            self._first_bucket = min(self._first_bucket, first)
+            self.due.note(self.pending[rows])
             if emit:
                 outcome.exposures = self._examples(rows, labelled=False)
         outcome.labels = self._retire(emit)
@@ -144,7 +147,7 @@ class RecipientPartition:
                 self.newest[SENDS],
                 self.settings.sends_lateness_ms,
                 self.settings.horizon_ms,
-                self._due_width,
+                self.due.width_ms,
                 seen,
                 self._index,
                 self.people,
@@ -154,7 +157,7 @@ class RecipientPartition:
                 self.content,
                 self._pending_free,
                 self._by_identity,
-                self._heads,
+                self.due.heads,
                 self.orphans,
                 self._orphan_free,
                 self._by_message,
@@ -288,10 +291,9 @@ class RecipientPartition:
 
     def history_as_of(self, rows: NDArray[np.int32], times_ms: NDArray[np.int64]) -> Columns:
         """HISTORY_COLUMNS of recipients at given times."""
-        table = histories(
-            rows, times_ms, self.people, self.ring_sends, self.ring_opens, self.pending
-        )
-        return {name: table[:, j] for j, name in enumerate(HISTORY_COLUMNS)}
+        table, words, periods = histories(rows, times_ms, self.people, self.pending)
+        columns = [*table.T, *words.T, periods]
+        return dict(zip(HISTORY_COLUMNS, columns, strict=True))
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -304,12 +306,12 @@ class RecipientPartition:
             start = end
 
     def _base(self) -> tuple[NDArray[np.uint8], ...]:
-        return self.exposures, self.opens, self.ring_sends, self.ring_opens
+        return self.exposures, self.opens
 
     def _room_for_people(self, rows: int) -> None:
         needed = self.recipients + rows
         self._index = fitting(self._index, needed)
-        for name in ("people", "exposures", "opens", "ring_sends", "ring_opens"):
+        for name in ("people", "exposures", "opens"):
             setattr(self, name, grown(getattr(self, name), needed))
 
     def _room_for_pending(self, rows: int) -> None:
@@ -333,30 +335,21 @@ class RecipientPartition:
             self._erased += np.flatnonzero(erased).tolist()
 
     def _retire(self, emit: bool) -> Columns | None:
-        """Retire what is due by the engagement watermark; return the label rows."""
+        """Label and retire what is due by the engagement watermark; return the label rows."""
         due_ms = self.watermark(ENGAGEMENTS) - self.settings.horizon_ms
-        last = due_ms // self._due_width
-        if last < self._first_bucket:
-            return None
-        collect = np.empty(int(self._pending_free[1]), np.int32)
-        count = retire(
-            due_ms,
-            self._first_bucket,
-            last,
-            self._heads,
-            self.pending,
-            self._pending_free,
-            *self._by_identity,
-            collect,
+        rows = self.due.to_label(due_ms, self.pending, self._pending_free, self._by_identity)
+        labels = None
+        if len(rows):
+            labels = self._examples(rows, labelled=True)
+            self.people["changed"][self.pending["recipient"][rows]] = 1
+            self._settle(rows[self.pending["labelled"][rows] == 0])
+        self._settle(
+            self.due.to_retire(due_ms, self.pending, self._pending_free, self._by_identity)
         )
-        self._first_bucket = last
-        rows = collect[:count]
-        if not count:
-            return None
-        rows = rows[np.lexsort([self.pending["offset"][rows], self.pending["sent_ms"][rows]])]
-        labels = self._examples(rows[self.pending["bounced"][rows] == 0], labelled=True)
-        settle(rows, self.pending, self._pending_free, self.people, *self._base())
         return labels if emit else None
+
+    def _settle(self, rows: NDArray[np.int32]) -> None:
+        settle(rows, self.pending, self._pending_free, self.people, *self._base())
 
     def _examples(self, rows: NDArray[np.int32], *, labelled: bool) -> Columns:
         """EXAMPLE_COLUMNS of pending rows; client and segment are hashes still."""
@@ -376,7 +369,8 @@ class RecipientPartition:
             **self.history_as_of(owners, sends["sent_ms"]),
             "opened": opened.astype(np.uint8) if labelled else zero,
             "clicked": (sends["click_ms"] != NEVER).astype(np.uint8) if labelled else zero,
-            "machine_opened": sends["machine"] if labelled else zero,
+            **{name: sends[fact] if labelled else zero for name, fact in _FACTS.items()},
+            "arm": zero,
             "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
         }

@@ -21,7 +21,7 @@ from sendtide.state.seen import SeenSet
 __all__ = ["digest", "restore", "snapshot"]
 
 Columns = dict[str, NDArray[Any]]
-_BASE = ("exposures", "opens", "ring_sends", "ring_opens")
+_BASE = ("exposures", "opens")
 _LINKS = ("next", "due_next", "pending", "changed")
 
 
@@ -104,10 +104,9 @@ def _restore_pending(
     state.pending[:n] = rows
     state.content[:n] = content
     state._pending_free[:] = NONE, n
-    if n:
-        state._first_bucket = int(rows["sent_ms"].min()) // state._due_width
+    state.due.note(state.pending[:n])
     _link_pending(
-        n, state.pending, state.people, state._heads, state._due_width, *state._by_identity
+        n, state.pending, state.people, state.due.heads, state.due.width_ms, *state._by_identity
     )
 
 

@@ -38,14 +38,14 @@ class Scorer(Protocol):
         """(n, 168) scores, tier codes, effective sends, model versions."""
         ...
 
-    def open_probability(
+    def propensities(
         self,
         clients: U64,
-        hour_of_week: NDArray[np.uint8],
+        times_ms: NDArray[np.int64],
         content: F32,
         history: Mapping[str, NDArray[Any]],
     ) -> F32:
-        """P(open) of n messages."""
+        """(n, 5) chances at these times: open, click, unsubscribe, complaint, bounce."""
         ...
 
 
@@ -68,9 +68,8 @@ def records(
     out["applied_offset"], out["epoch"] = offset, epoch
     out["sends"], out["opens"] = live.history["sends"], live.history["opens"]
     out["effective_sends"] = effective
-    out["open_probability"] = scorer.open_probability(
-        live.client, out["best_hour"], _no_content(len(rows)), live.history
-    )
+    chances = scorer.propensities(live.client, live.newest_ms, _no_content(len(rows)), live.history)
+    out["open_probability"], out["propensities"] = chances[:, 0], chances[:, 1:]
     out["score_scale"], out["scores"] = encode_scores(scores)
     return live.client, live.ids, out
 
@@ -119,8 +118,9 @@ def answers(
         live.client, live.segment, live.exposures, live.opens
     )
     starts, _ = state.zones.local_hours(batch.window_start_ms, live.zone)
-    best = scores.argmax(axis=1).astype(np.uint8)
-    open_p = scorer.open_probability(live.client, best, _no_content(len(batch)), live.history)
+    chances = scorer.propensities(
+        live.client, batch.event_time_ms, _no_content(len(batch)), live.history
+    )
     out = []
     for i in range(len(batch)):
         slots = _slots(scores[i], int(starts[i]), batch, i)
@@ -133,7 +133,7 @@ def answers(
                 recipient_id=f"{batch.recipient[i, 0]:016x}{batch.recipient[i, 1]:016x}",
                 requested_at_ms=int(batch.event_time_ms[i]),
                 send_at_ms=top.send_at_ms,
-                open_probability=float(open_p[i]),
+                open_probability=float(chances[i, 0]),
                 slots=sorted(slots, key=lambda s: -s.open_probability)[:_TOP_SLOTS],
                 tier=TIERS[int(tiers[i])],
                 effective_sends=float(effective[i]),

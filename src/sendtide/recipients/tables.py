@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 __all__ = [
     "CONTENT",
     "DAY_HOURS",
+    "MINUTE_MS",
+    "MOST",
     "NEVER",
     "NONE",
     "ORPHAN",
     "PENDING",
-    "PERIODS",
-    "PERIOD_MS",
     "RECIPIENT",
     "grown",
     "saturating_add",
@@ -29,9 +29,9 @@ NONE: Final = -1
 NEVER: Final = -1
 CONTENT: Final = 5
 DAY_HOURS: Final = 24
-PERIODS: Final = 4
-PERIOD_MS: Final = 28 * 86_400_000
-"""Four weeks: weekday effects cancel within a period."""
+MINUTE_MS: Final = 60_000
+MOST: Final = 65_535
+"""Lifetime counts stay there: min(sum, most) does not depend on order."""
 
 RECIPIENT: Final = np.dtype(
     [
@@ -45,12 +45,14 @@ RECIPIENT: Final = np.dtype(
         ("profile_ms", "i8"),
         ("profile_offset", "i8"),
         ("newest_ms", "i8"),  # newest event in any of the numbers
-        ("last_send_ms", "i8"),  # of retired sends, as are all that follow
-        ("last_open_ms", "i8"),
-        ("sends", "u4"),
-        ("opens", "u4"),
-        ("clicks", "u4"),
-        ("period", "i4"),  # newest four-week period with a retired send
+        ("period_sends", "u8"),  # of retired sends, as are all that follow; see `periods`
+        ("period_opens", "u8"),
+        ("last_send_min", "i4"),  # minutes since 1970
+        ("last_open_min", "i4"),
+        ("sends", "u2"),
+        ("opens", "u2"),
+        ("clicks", "u2"),
+        ("period", "i2"),  # newest period with a retired send, the first of the two words above
         ("erased", "u1"),
         ("changed", "u1"),
     ]
@@ -69,6 +71,9 @@ PENDING: Final = np.dtype(
         ("hour", "u1"),  # of the week, local
         ("machine", "u1"),  # opened by a machine
         ("bounced", "u1"),
+        ("unsubscribed", "u1"),
+        ("complained", "u1"),
+        ("labelled", "u1"),  # its horizon is over; an engaged one waits for another: see `join`
     ]
 )
 ORPHAN: Final = np.dtype(

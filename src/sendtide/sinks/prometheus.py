@@ -32,6 +32,7 @@ _MODEL_GAUGES: Final = {
     "sendtide_model_log_loss_nats": ("Progressive log loss", "log_loss"),
     "sendtide_model_auc_ratio": ("Progressive AUC", "auc"),
     "sendtide_model_brier_ratio": ("Progressive Brier score", "brier"),
+    "sendtide_model_calibration_error_ratio": ("Progressive calibration error", "ece"),
     "sendtide_model_speed_events_per_second": ("Examples a second", "events_per_s"),
 }
 _WORKER_GAUGES: Final = {

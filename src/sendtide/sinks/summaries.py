@@ -28,7 +28,8 @@ class ModelSummary(Struct, kw_only=True, frozen=True):
     drift: largest calibrated effect over features, `drift_feature` names it, `drift_convention`
     the statistic, e.g. `psi.refdecile`, `drift_state` is none, warning or firing. hour_scores: 168
     opens per send by hour of the week, client level; best_hour is its largest.
-    log_loss, auc, brier: progressive (predict, then learn).
+    log_loss, auc, brier: progressive (predict, then learn), as is ece, the expected calibration
+    error of propensities.
     events: examples seen; learned: of these, with a label learned from. as_of_ms: event time up
     to which all of this holds; newest_event_ms: the newest event seen.
     """
@@ -51,6 +52,7 @@ class ModelSummary(Struct, kw_only=True, frozen=True):
     log_loss: float | None = None
     auc: float | None = None
     brier: float | None = None
+    ece: float | None = None
     open_rate: float | None = None
     best_hour: Annotated[int, Meta(ge=0, le=167)] | None = None
     hour_scores: list[float] | None = None

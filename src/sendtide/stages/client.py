@@ -22,7 +22,9 @@ from sendtide.events.errors import CorruptData, Unavailable
 from sendtide.events.examples import ExampleBlock
 from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
-from sendtide.pipeline import OpenPropensityModel, Pipeline, RiverModel, SendTimeModel
+from sendtide.models.bank import LinearSettings
+from sendtide.models.propensity_bank import PropensitySettings
+from sendtide.pipeline import Pipeline, PropensityModel, RiverModel, SendTimeModel
 from sendtide.sinks import ModelSummary, PartitionCounts
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
 from sendtide.stages.piece import Piece
@@ -41,13 +43,15 @@ _RATE_SPAN_S = 10.0
 def client_settings(pipeline: Pipeline) -> ClientSettings:
     """Settings of a partition of clients out of the pipeline file."""
     hours = next((m for m in pipeline.models if isinstance(m, SendTimeModel)), None)
-    opens = next((m for m in pipeline.models if isinstance(m, OpenPropensityModel)), None)
+    opens = next((m for m in pipeline.models if isinstance(m, PropensityModel)), None)
     hours = hours or SendTimeModel(name="send-time", kind="send_time")
-    opens = opens or OpenPropensityModel(name="open-propensity", kind="open_propensity")
+    opens = opens or PropensityModel(name="propensity", kind="propensity")
     drift = pipeline.drift
     return ClientSettings(
-        learning_rate=opens.learning_rate,
-        l2=opens.l2,
+        targets=opens.learned,
+        propensity=PropensitySettings(
+            opens.learner, LinearSettings(learning_rate=opens.learning_rate, l2=opens.l2)
+        ),
         prior_strength=hours.prior_strength,
         window_ms=pipeline.windows.size_ms,
         window_lateness_ms=pipeline.windows.allowed_lateness_ms,
@@ -59,7 +63,7 @@ def client_settings(pipeline: Pipeline) -> ClientSettings:
         minimum_count=drift.minimum_count,
         adwin_delta=drift.adwin_delta,
         send_time_model=hours.name,
-        open_propensity_model=opens.name,
+        propensity_model=opens.suffix,
         detectors=frozenset(drift.detectors),
         clients=_names(pipeline.clients.with_models),
         challengers=tuple(

@@ -16,7 +16,7 @@ from sendtide.events.topics import MODELS
 from sendtide.gate import warm_up
 from sendtide.models import ModelDirectory
 from sendtide.sinks import RedisSink, Retention, WorkerBeat
-from sendtide.stages.client import ClientStage
+from sendtide.stages.client import ClientStage, client_settings
 from sendtide.stages.health import Health
 from sendtide.stages.model_feed import ModelFeed
 from sendtide.stages.offsets import OffsetLookup
@@ -51,8 +51,8 @@ class Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
         self.app = self._make_app()
-        self.directory = ModelDirectory()
         pipeline = settings.pipeline
+        self.directory = ModelDirectory(client_settings(pipeline).propensity)
         topic = pipeline.topics.full_name
         self._feed = ModelFeed(settings.client(), topic(MODELS), self.directory)
         self._offsets = OffsetLookup(settings.client(), settings.group)
