@@ -19,7 +19,8 @@ from sendtide.clients.settings import ClientSettings
 from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.models.bank import LinearBank, LinearSettings
 from sendtide.models.open_propensity import FEATURES, PRIOR_RATE, features
-from sendtide.models.send_time import HOURS, add_counts
+from sendtide.models.rhythm import POPULATION
+from sendtide.models.send_time import HOURS, RHYTHM_COLUMNS, add_counts, teach_rhythms
 
 __all__ = ["RATE_STRENGTH", "SCORE_BINS", "Learning", "binned_auc", "bounded_log_loss"]
 
@@ -35,8 +36,8 @@ SCORE_BINS: Final = 1000
 _SMALLEST_P: Final = 1e-15
 """Probabilities are kept this far from 0 and 1 in the log loss, which is infinite there."""
 _SENDS, _OPENS = 0, 1
-_CLIENT_TABLES: Final = ("counts", "losses", "scores", "exposures", "opens")
-_SEGMENT_TABLES: Final = ("segment_exposures", "segment_opens")
+_CLIENT_TABLES: Final = ("counts", "losses", "scores", "exposures", "opens", "rhythms")
+_SEGMENT_TABLES: Final = ("segment_exposures", "segment_opens", "segment_rhythms")
 
 
 @njit(cache=True)
@@ -98,6 +99,8 @@ class Learning:
         self.scores: I64 = np.zeros((0, SCORE_BINS, 2), np.int64)
         self.exposures: I64 = np.zeros((0, HOURS), np.int64)
         self.opens: I64 = np.zeros((0, HOURS), np.int64)
+        self.rhythms: F64 = np.zeros((0, POPULATION))
+        self.segment_rhythms: F64 = np.zeros((0, POPULATION))
         self.segment_exposures: I64 = np.zeros((0, HOURS), np.int64)
         self.segment_opens: I64 = np.zeros((0, HOURS), np.int64)
 
@@ -141,7 +144,11 @@ class Learning:
         losses: F64 = _score(rows, predictions, opened, _SMALLEST_P, self.losses, self.scores)
         hours = columns["hour_of_week"]
         add_counts(rows, hours, opened, self.exposures, self.opens)
+        teach_rhythms(rows, columns, self.learned(), self.rhythms)
         named = segment_rows >= 0
+        mine = {name: columns[name][named] for name in RHYTHM_COLUMNS}
+        sent = self.segment_exposures.sum(axis=1)
+        teach_rhythms(segment_rows[named], mine, sent, self.segment_rhythms)
         tables = self.segment_exposures, self.segment_opens
         add_counts(segment_rows[named], hours[named], opened[named], *tables)
         return x, predictions, losses

@@ -48,7 +48,8 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     "machine_opened": "|u1",
     "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
 }
-"""Column name to dtype; `content` is one more: (n, 5) float32, NaN where absent."""
+"""Column name to dtype; two more have rows of their own: `content`, (n, 5) float32, NaN where
+absent, and `evidence`, (n, rhythm.EVIDENCE) uint8, of labels: the recipient's hours before it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class ExampleBlock:
         if str(meta.get("version", "")).split(".")[0] != "1":
             msg = f"example block has version {meta.get('version')!r}; this build reads 1.x"
             raise CorruptData(msg)
-        wanted = {**EXAMPLE_COLUMNS, "content": "<f4"}
+        wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "|u1"}
         lengths = {len(columns[name]) for name in wanted if name in columns}
         wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]
         if wrong or len(lengths) != 1:

@@ -13,7 +13,16 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from sendtide.recipients.tables import DAY_HOURS, NEVER, NONE, PERIOD_MS, PERIODS, saturating_add
+from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, PROMPT, promptness
+from sendtide.events.rhythm import LATE as OPENED_LATE
+from sendtide.recipients.tables import (
+    NEVER,
+    NONE,
+    PERIOD_MS,
+    PERIODS,
+    RHYTHM_PERIODS,
+    saturating_add,
+)
 from sendtide.state.index import EMPTY, delete, find, insert, recipient_hash
 
 __all__ = ["APPLIED", "DUPLICATE", "ERASED", "LATE"]
@@ -160,8 +169,7 @@ def _unlink_pending(row: Any, pending: Any, free: Any, people: Any) -> None:
 def erase(
     row: Any,
     people: Any,
-    exposures: Any,
-    opens: Any,
+    rhythm: Any,
     ring_sends: Any,
     ring_opens: Any,
     pending: Any,
@@ -183,16 +191,36 @@ def erase(
     person.sends = person.opens = person.clicks = 0
     person.period = 0
     person.erased, person.changed = 1, 0
-    exposures[row, :] = 0
-    opens[row, :] = 0
+    rhythm[row, :] = 0
     ring_sends[row, :] = 0
     ring_opens[row, :] = 0
 
 
 @njit(cache=True)
-def _merge(
-    send: Any, row: Any, people: Any, exposures: Any, opens: Any, ring_sends: Any, ring_opens: Any
-) -> None:
+def _merge_rhythm(send: Any, row: Any, newest: Any, period: Any, rhythm: Any) -> None:
+    """Count a retired send in the half of its period; a half two back is forgotten.
+
+    newest: the recipient's newest four-week period before this send.
+    """
+    newest_half, half = newest // RHYTHM_PERIODS, period // RHYTHM_PERIODS
+    for newer in range(max(newest_half + 1, half - 1), half + 1):
+        first = (newer % 2) * EVIDENCE
+        rhythm[row, first : first + EVIDENCE] = 0
+    if half <= newest_half - 2:
+        return
+    first = (half % 2) * EVIDENCE
+    place = first + (send.hour % 24) // BIN_HOURS
+    saturating_add(rhythm, row, place)
+    delay_ms = send.open_ms - send.sent_ms if send.open_ms != NEVER else NEVER
+    how = promptness(delay_ms, send.click_ms != NEVER)
+    if how == PROMPT:
+        saturating_add(rhythm, row, place + BINS)
+    elif how == OPENED_LATE:
+        saturating_add(rhythm, row, first + 2 * BINS)
+
+
+@njit(cache=True)
+def _merge(send: Any, row: Any, people: Any, rhythm: Any, ring_sends: Any, ring_opens: Any) -> None:
     """Add a retired send to its recipient's base columns; commutative, step by step."""
     person = people[row]
     opened = send.open_ms != NEVER
@@ -203,11 +231,8 @@ def _merge(
         person.last_open_ms = max(person.last_open_ms, send.open_ms)
     if send.click_ms != NEVER:
         person.clicks += 1
-    hour = send.hour % DAY_HOURS
-    saturating_add(exposures, row, hour)
-    if opened:
-        saturating_add(opens, row, hour)
     period = send.sent_ms // PERIOD_MS
+    _merge_rhythm(send, row, person.period, period, rhythm)
     for newer in range(max(person.period + 1, period - PERIODS + 1), period + 1):
         ring_sends[row, newer % PERIODS] = 0
         ring_opens[row, newer % PERIODS] = 0
@@ -264,8 +289,7 @@ def settle(
     pending: Any,
     free: Any,
     people: Any,
-    exposures: Any,
-    opens: Any,
+    rhythm: Any,
     ring_sends: Any,
     ring_opens: Any,
 ) -> None:
@@ -274,6 +298,6 @@ def settle(
         row = rows[i]
         recipient = pending[row].recipient
         if pending[row].bounced == 0:
-            _merge(pending[row], recipient, people, exposures, opens, ring_sends, ring_opens)
+            _merge(pending[row], recipient, people, rhythm, ring_sends, ring_opens)
         people[recipient].changed = 1
         _unlink_pending(row, pending, free, people)

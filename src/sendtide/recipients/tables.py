@@ -11,9 +11,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sendtide.events.rhythm import EVIDENCE
+
 __all__ = [
     "CONTENT",
-    "DAY_HOURS",
     "NEVER",
     "NONE",
     "ORPHAN",
@@ -21,6 +22,8 @@ __all__ = [
     "PERIODS",
     "PERIOD_MS",
     "RECIPIENT",
+    "RHYTHM",
+    "RHYTHM_PERIODS",
     "grown",
     "saturating_add",
 ]
@@ -28,10 +31,13 @@ __all__ = [
 NONE: Final = -1
 NEVER: Final = -1
 CONTENT: Final = 5
-DAY_HOURS: Final = 24
 PERIODS: Final = 4
 PERIOD_MS: Final = 28 * 86_400_000
 """Four weeks: weekday effects cancel within a period."""
+RHYTHM_PERIODS: Final = 6
+"""Four-week periods in one half of the rhythm; the half before it fades while this one fills."""
+RHYTHM: Final = 2 * EVIDENCE
+"""Bytes of a recipient's rhythm: evidence of two halves, the even and the odd one."""
 
 RECIPIENT: Final = np.dtype(
     [

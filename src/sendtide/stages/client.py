@@ -22,7 +22,7 @@ from sendtide.events.errors import CorruptData, Unavailable
 from sendtide.events.examples import ExampleBlock
 from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
-from sendtide.pipeline import OpenPropensityModel, Pipeline, RiverModel, SendTimeModel
+from sendtide.pipeline import OpenPropensityModel, Pipeline, RiverModel
 from sendtide.sinks import ModelSummary, PartitionCounts
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
 from sendtide.stages.piece import Piece
@@ -40,9 +40,8 @@ _RATE_SPAN_S = 10.0
 
 def client_settings(pipeline: Pipeline) -> ClientSettings:
     """Settings of a partition of clients out of the pipeline file."""
-    hours = next((m for m in pipeline.models if isinstance(m, SendTimeModel)), None)
     opens = next((m for m in pipeline.models if isinstance(m, OpenPropensityModel)), None)
-    hours = hours or SendTimeModel(name="send-time", kind="send_time")
+    hours = pipeline.send_time()
     opens = opens or OpenPropensityModel(name="open-propensity", kind="open_propensity")
     drift = pipeline.drift
     return ClientSettings(

@@ -48,8 +48,11 @@ class Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
         self.app = self._make_app()
-        self.directory = ModelDirectory()
         pipeline = settings.pipeline
+        hours = pipeline.send_time()
+        self.directory = ModelDirectory(
+            pool_clients=hours.pool_clients, strength=hours.prior_strength
+        )
         topic = pipeline.topics.full_name
         self._feed = ModelFeed(settings.client(), topic(MODELS), self.directory)
         self._offsets = OffsetLookup(settings.client(), settings.group)
