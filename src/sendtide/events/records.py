@@ -97,7 +97,8 @@ def intervals(
 
 def encode_deviations(deviations: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Turn (n, 24) deviations of logits into bytes; 255/64 is the largest kept."""
-    return np.minimum(np.rint(deviations * DEVIATION_STEPS), 255).astype(np.uint8)
+    steps = np.minimum(np.rint(deviations * DEVIATION_STEPS), 255)
+    return np.asarray(steps, np.uint8)
 
 
 def decode_deviations(records: NDArray[np.void]) -> NDArray[np.float32]:

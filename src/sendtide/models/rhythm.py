@@ -1,8 +1,8 @@
 """Rhythms: a population of daily curves, and which of them a recipient's few numbers speak for.
 
-A message sent at local hour h is opened promptly (within `events.rhythm.PROMPT_MS`) with probability q(h), later
-with probability `late` whatever the hour, or never: an open long after its send says little about
-the hour of the send. So a recipient's evidence is, by three-hour bin of the day, how many messages
+A message sent at local hour h is opened promptly (`events.rhythm`) with probability q(h), later with
+probability `late` whatever the hour, or never: an open long after its send says little about the
+hour of the send. So a recipient's evidence is, by three-hour bin of the day, how many messages
 were sent and how many of these were opened promptly, and one number: how many were opened late.
 
 q is one of a grid of curves, `logit q(h) = level + amplitude * exp(k * (cos(h - phase) - 1))` (the

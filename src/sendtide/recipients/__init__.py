@@ -3,7 +3,8 @@
 Comes in: accepted batches of the three input topics. Goes out: a bucket for every row, example
 rows (exposures, labels), records and answers.
 Invariant: the state is a function of the consumed prefix of each topic, whatever the interleaving,
-the chunk sizes and the restarts between. Limit: counts by three hours of the day stop at 255 in half a year.
+the chunk sizes and the restarts between. Limit: counts by three hours of the day stop at
+255 in half a year.
 """
 
 from sendtide.recipients.blocks import blocks

@@ -389,7 +389,7 @@ class RecipientPartition:
         if not labelled:
             return np.zeros((len(owners), EVIDENCE), np.uint8)
         found = evidence_of(owners, sent_ms, self.people, self.rhythm, self.pending, settled=True)
-        return np.minimum(np.rint(found), 255).astype(np.uint8)
+        return np.asarray(np.minimum(np.rint(found), 255), np.uint8)
 
     def _purge_orphans(self) -> None:
         """Free orphans whose send can no longer come; only when there are many."""

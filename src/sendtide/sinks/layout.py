@@ -52,7 +52,7 @@ offset  type   field               meaning
 48      f32    open_probability    P(open) of a message sent at the best hour
 52      f32    score_scale         see scores
 56      u8x168 scores              P(open | sent in that hour) = score_scale * score / 255
-224     u8x24  deviations          of logit P by hour of the day, in 1/64; 95%: logit P +- 1.96 of it
+224     u8x24  deviations          of logit P by hour of the day, in 1/64; 95%: +- 1.96 of it
 ======  =====  ==================  ================================================================
 """
 
