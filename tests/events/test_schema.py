@@ -22,6 +22,7 @@ from sendtide.events.messages import (
     SendRequest,
     SlotScore,
 )
+from sendtide.events.rhythm import EVIDENCE
 from sendtide.events.schema import file_name, main, schema_of, schema_texts
 
 FOLDER = Path(__file__).parents[2] / "schemas"
@@ -47,6 +48,11 @@ MESSAGES = [
             slots=[SlotScore(send_at_ms=NOW_MS, hour_of_week=167, open_probability=1)],
             tier="segment",
             effective_sends=2.5,
+            slot_probability=0.25,
+            interval=(0.1, 0.5),
+            arm="control",
+            propensity=1.0,
+            reason="control group",
             model_version=7,
             newest_event_ms=NOW_MS,
         ),
@@ -140,6 +146,7 @@ def test_the_example_schema_describes_a_real_block():
     """Meta by the schema, columns by name and dtype."""
     columns = {name: np.zeros(2, dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
     columns["content"] = np.zeros((2, 5), "<f4")
+    columns["evidence"] = np.zeros((2, EVIDENCE), "|u1")
     block = ExampleBlock(kind="label", origin=3, clients=["c"], segments=[""], columns=columns)
     meta, packed = unpack(block.to_bytes())
     schema = schema_of(topics.EXAMPLES)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from oracle.recipients import labels as expected_labels
 from sendtide.events.columns import pack, unpack
+from sendtide.events.rhythm import BINS
 from sendtide.recipients import RecipientPartition, digest, restore, snapshot
 
 from .events import HOUR, SETTINGS, START, apply
@@ -165,7 +166,7 @@ def test_an_erased_recipient_is_forgotten_and_stays_forgotten():
     assert apply(state, 0, [{**send, "id": 2}], 2).erased == 1
     assert apply(state, 1, [{**opened, "id": 10}], 1).erased == 1
     live = state.live(np.zeros(1, np.int32))
-    assert live.opens.sum() == 0
+    assert live.evidence.sum() == 0
     assert live.history["sends"].tolist() == [0]
     clients, ids = state.take_erased()
     assert clients.tolist() == [5]
@@ -201,4 +202,4 @@ def test_a_machine_open_is_marked_and_is_no_open():
 
     assert labels["machine_opened"].tolist() == [1]
     assert labels["opened"].tolist() == [0]
-    assert state.live(np.zeros(1, np.int32)).opens.sum() == 0
+    assert state.live(np.zeros(1, np.int32)).evidence.tolist()[0][BINS:] == [0] * (BINS + 1)

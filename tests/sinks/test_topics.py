@@ -32,7 +32,8 @@ def test_prediction():
     message = PredictionMessage(
         source="esp", id="r-1", client_id="acme", recipient_id="0" * 32, requested_at_ms=AT_MS,
         send_at_ms=AT_MS, open_probability=0.5, slots=[slot], tier="client", effective_sends=2.5,
-        model_version=4, newest_event_ms=AT_MS,
+        model_version=4, slot_probability=0.4, interval=(0.1, 0.6), arm="explore", propensity=0.1,
+        reason="sampled", newest_event_ms=AT_MS,
     )  # fmt: skip
 
     record = prediction_record(message)

@@ -20,7 +20,8 @@ from sendtide.clients.roster import with_rows
 from sendtide.clients.settings import ClientSettings
 from sendtide.models.propensity import TARGETS, ClientRates
 from sendtide.models.propensity_bank import PropensityBank
-from sendtide.models.send_time import HOURS, add_counts
+from sendtide.models.rhythm import POPULATION
+from sendtide.models.send_time import HOURS, RHYTHM_COLUMNS, add_counts, teach_rhythms
 
 __all__ = ["OPEN", "Learning", "Lesson"]
 
@@ -33,8 +34,8 @@ OPEN: Final = TARGETS.index("open")
 _BOUNCE: Final = TARGETS.index("bounce")
 _LABELS: Final = ("opened", "clicked", "unsubscribed", "complained", "bounced")
 """The column with each target's label, in the order of TARGETS."""
-_CLIENT_TABLES: Final = ("exposures", "opens")
-_SEGMENT_TABLES: Final = ("segment_exposures", "segment_opens")
+_CLIENT_TABLES: Final = ("exposures", "opens", "rhythms")
+_SEGMENT_TABLES: Final = ("segment_exposures", "segment_opens", "segment_rhythms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Learning:
         self.quality = Quality(len(TARGETS))
         self.exposures: I64 = np.zeros((0, HOURS), np.int64)
         self.opens: I64 = np.zeros((0, HOURS), np.int64)
+        self.rhythms: F64 = np.zeros((0, POPULATION))
+        self.segment_rhythms: F64 = np.zeros((0, POPULATION))
         self.segment_exposures: I64 = np.zeros((0, HOURS), np.int64)
         self.segment_opens: I64 = np.zeros((0, HOURS), np.int64)
 
@@ -106,12 +109,19 @@ class Learning:
             if target != _BOUNCE:
                 predictions[:, target], lost = self._teach(target, rows, x, labels, times)
                 losses = lost if target == OPEN else losses
-        opened, hours = labels[:, OPEN], columns["hour_of_week"][exposed]
-        add_counts(rows, hours, opened, self.exposures, self.opens)
-        named = segment_rows >= 0
-        tables = self.segment_exposures, self.segment_opens
-        add_counts(segment_rows[named], hours[named], opened[named], *tables)
+        hours = {name: columns[name][exposed] for name in RHYTHM_COLUMNS}
+        self._teach_hours(rows, segment_rows, hours)
         return Lesson(exposed, x, predictions, labels, losses)
+
+    def _teach_hours(self, rows: I32, segment_rows: I32, columns: Columns) -> None:
+        """Count exposures by hour of the week, and let clients and segments learn of rhythms."""
+        add_counts(rows, columns["hour_of_week"], columns["opened"], self.exposures, self.opens)
+        teach_rhythms(rows, columns, self.learned(), self.rhythms)
+        named = segment_rows >= 0
+        rows, mine = segment_rows[named], {name: c[named] for name, c in columns.items()}
+        teach_rhythms(rows, mine, self.segment_exposures.sum(axis=1), self.segment_rhythms)
+        tables = self.segment_exposures, self.segment_opens
+        add_counts(rows, mine["hour_of_week"], mine["opened"], *tables)
 
     def _teach(
         self, target: int, rows: I32, x: F64, labels: NDArray[np.bool_], times: I64

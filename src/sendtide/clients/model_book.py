@@ -18,7 +18,8 @@ from sendtide.clients.settings import ClientSettings
 from sendtide.clients.watching import SERIES, Watching
 from sendtide.models.propensity import TARGETS
 from sendtide.models.registry import ALL_CLIENTS, ModelState
-from sendtide.models.send_time import HOURS, PRIOR_RATE, shrunk_rates
+from sendtide.models.rhythm import PRIOR
+from sendtide.models.send_time import day_factors, population_curve, population_shares
 from sendtide.monitoring.psi import CONVENTION
 
 __all__ = ["ModelBook"]
@@ -40,7 +41,6 @@ class ModelBook:
     challengers: Challengers
     exposed: I64
     newest_ms: I64
-    _all_curve: F64 | None = field(default=None, init=False)
     _segments_of: dict[int, list[int]] | None = field(default=None, init=False)
 
     def summaries(self, row: int) -> list[ClientSummary]:
@@ -54,7 +54,7 @@ class ModelBook:
             yield ClientSummary(**own, open_rate=self._open_rate(row))
 
     def send_time(self, row: int) -> ClientSummary:
-        """Hours of one client, shrunk to those of all clients of the partition."""
+        """Hours of one client: what a recipient nothing is known of is told."""
         learning = self.learning
         seen = bool(learning.learned()[row])
         curve = self._client_curve(row) if seen else None
@@ -87,6 +87,8 @@ class ModelBook:
         hours = {
             "exposures": learning.exposures[row].copy(),
             "opens": learning.opens[row].copy(),
+            "rhythms": learning.rhythms[row].copy(),
+            "segment_rhythms": learning.segment_rhythms[segments],
             "segments": np.array([self.roster.segment_hash[s] for s in segments], np.uint64),
             "segment_exposures": learning.segment_exposures[segments],
             "segment_opens": learning.segment_opens[segments],
@@ -111,7 +113,11 @@ class ModelBook:
             learned=learned,
             newest_event_ms=int(self.newest_ms.max(initial=0)),
             origin=self.number,
-            columns={"exposures": exposures, "opens": opens},
+            columns={
+                "exposures": exposures,
+                "opens": opens,
+                "rhythms": self.learning.rhythms.sum(axis=0),
+            },
         )
 
     def _state(
@@ -160,12 +166,9 @@ class ModelBook:
         return opens / sends if sends else None
 
     def _client_curve(self, row: int) -> F64:
-        if self._all_curve is None:
-            flat = np.full(HOURS, PRIOR_RATE)
-            exposures, opens = self.learning.all_hours()
-            self._all_curve = shrunk_rates(exposures, opens, flat, self.settings.prior_strength)
-        own = self.learning.exposures[row], self.learning.opens[row]
-        return shrunk_rates(*own, self._all_curve, self.settings.prior_strength)
+        learning, strength = self.learning, self.settings.prior_strength
+        shares = population_shares(learning.rhythms[row], PRIOR, strength)
+        return population_curve(shares, day_factors(learning.exposures[row], learning.opens[row]))
 
     def _segment_rows(self, row: int) -> list[int]:
         if self._segments_of is None:

@@ -52,6 +52,7 @@ _COMMANDS: Final = {
     "predict": "Show one recipient's best hours and what they rest on.",
     "models": "Show every client's models and how they do.",
     "doctor": "Check this machine and the servers, and say what to do.",
+    "lab": "Try models and rules where the truth is known.",
     "bench": "Measure parity, a worker's speed, and freshness.",
     "endpoint": "The same as serve.",
 }

@@ -1,12 +1,13 @@
-"""`sendtide lab`: predictions against known truth, real logs and baselines."""
+"""`sendtide lab`: models and rules where the truth is known, and on real logs."""
 
 from __future__ import annotations
 
-from sendtide.commands import lab_newsletters, lab_opens
+from sendtide.commands import lab_newsletters, lab_opens, lab_simulate
 from sendtide.commands.program import new_program
 
 __all__ = ["program"]
 
-program = new_program("Measure predictions on real logs, beside baselines.")
+program = new_program("Try models and rules where the truth is known, and on real logs.")
+program.command(name="simulate")(lab_simulate.simulate)
 program.command(name="newsletters")(lab_newsletters.newsletters)
 program.command(name="opens")(lab_opens.opens)

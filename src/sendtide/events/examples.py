@@ -63,7 +63,8 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     "arm": "|u1",  # of the decision behind the send: 0 optimised or unknown, 1 control, 2 explore
     "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
 }
-"""Column name to dtype; `content` is one more: (n, 5) float32, NaN where absent."""
+"""Column name to dtype; two more have rows of their own: `content`, (n, 5) float32, NaN where
+absent, and `evidence`, (n, rhythm.EVIDENCE) uint8, of labels: the recipient's hours before it."""
 
 _VERSION: Final = "1.1"
 _ADDED: Final = (
@@ -112,7 +113,7 @@ class ExampleBlock:
         if meta["version"] == "1.0":
             n = len(columns.get("send_offset", ()))
             columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in _ADDED}
-        wanted = {**EXAMPLE_COLUMNS, "content": "<f4"}
+        wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "|u1"}
         lengths = {len(columns[name]) for name in wanted if name in columns}
         wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]
         if wrong or len(lengths) != 1:

@@ -7,13 +7,13 @@ avalanche, no state. Not keyed: addresses are protected by their HMAC, long befo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["find_slot", "hash_bytes", "hash_identity", "hash_text", "mix"]
+__all__ = ["ARMS", "find_slot", "hash_bytes", "hash_identity", "hash_text", "in_control", "mix"]
 
 
 @njit(cache=True, inline="always")
@@ -49,6 +49,32 @@ def find_slot(codes: Any, code: Any) -> Any:
     while codes[slot] != np.uint64(0) and codes[slot] != code:
         slot = (slot + 1) & mask
     return slot
+
+
+ARMS: Final = ("control", "explore", "optimised")
+"""How a slot was chosen; position is the arm's code."""
+
+
+def in_control(
+    client: NDArray[np.uint64], recipient: NDArray[np.uint64], salt: str, share: float
+) -> NDArray[np.bool_]:
+    """Whether each recipient is of its client's control group; the same for good.
+
+    client: (n,) hashes. recipient: (n, 2) ids. salt: a new one draws new groups. share: of all
+    recipients, between 0 and 1. It is this function that says in which group a send was, whoever
+    asks and whenever: the group is in no state.
+    """
+    return np.asarray(_units(client, recipient, np.uint64(hash_text(salt))) < share)
+
+
+@njit(cache=True)
+def _units(client: Any, recipient: Any, salt: Any) -> Any:
+    """Numbers in [0, 1), one a recipient."""
+    out = np.empty(len(client), np.float64)
+    for i in range(len(client)):
+        word = mix(mix(mix(client[i] ^ salt) ^ recipient[i, 0]) ^ recipient[i, 1])
+        out[i] = float(word >> np.uint64(11)) * 2.0**-53
+    return out
 
 
 def hash_text(text: str) -> int:

@@ -164,7 +164,12 @@ class SlotScore(Struct, kw_only=True, frozen=True):
 
 
 class PredictionMessage(Struct, kw_only=True, frozen=True):
-    """`ml.predictions`: the answer to one request. `id` equals the request's, so is repeatable."""
+    """`ml.predictions`: the answer to one request. `id` equals the request's, so is repeatable.
+
+    open_probability: by the open-propensity model. slot_probability: by send time, of the chosen
+    slot, with its 95% credible interval. propensity: exact probability of that slot under the
+    policy in force, for off-policy evaluation. slots: those of the window with the highest scores.
+    """
 
     version: Version = VERSION
     source: Name
@@ -174,8 +179,13 @@ class PredictionMessage(Struct, kw_only=True, frozen=True):
     requested_at_ms: TimeMs
     send_at_ms: TimeMs
     open_probability: Probability
+    slot_probability: Probability
+    interval: tuple[Probability, Probability]
+    arm: Literal["control", "explore", "optimised"]
+    propensity: Annotated[float, Meta(gt=0, le=1)]
     slots: list[SlotScore]
-    tier: Literal["recipient", "segment", "client", "all"]
+    tier: Literal["recipient", "segment", "client", "all", "prior"]
+    reason: str
     effective_sends: Annotated[float, Meta(ge=0)]
     model_version: int
     newest_event_ms: int

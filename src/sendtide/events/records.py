@@ -1,14 +1,16 @@
 """The packed record about one recipient: what stage A writes and every reader can decode.
 
-240 bytes, little-endian, no padding. Everything needed to tell a stale value is inside it: when it
+264 bytes, little-endian, no padding. Everything needed to tell a stale value is inside it: when it
 was scored, the newest event behind it, the offset and the epoch of the partition that wrote it.
 
 Scores are 168 probabilities, one per hour of the week in the recipient's local time, kept as one
-byte each: `P(open | sent in that hour) = score_scale * scores[hour] / 255`.
+byte each: `P(open | sent in that hour) = score_scale * scores[hour] / 255`. The 95% credible
+interval of each is that of a logit-normal, `logit(P) +- 1.96 * deviations[hour % 24] / 64`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,22 +19,32 @@ from numpy.typing import NDArray
 from sendtide.events.errors import CorruptData
 
 __all__ = [
+    "DEVIATION_STEPS",
+    "HOURS_PER_DAY",
     "HOURS_PER_WEEK",
     "RARE_TARGETS",
     "RECIPIENT_LAYOUT",
     "RECIPIENT_RECORD",
     "TIERS",
+    "SlotScores",
+    "decode_deviations",
     "decode_scores",
+    "encode_deviations",
     "encode_scores",
+    "intervals",
     "unpack_recipients",
 ]
 
+HOURS_PER_DAY: Final = 24
 HOURS_PER_WEEK: Final = 168
+DEVIATION_STEPS: Final = 64
+"""Steps in which the deviation of a logit is kept: up to 4 by 1/64."""
+_NORMAL_975: Final = 1.959964
 RECIPIENT_LAYOUT: Final = 2
 """First byte of every record; a reader refuses a number it does not know."""
 
-TIERS: Final = ("recipient", "segment", "client", "all")
-"""Whose history carries the scores; position is the `tier` code."""
+TIERS: Final = ("recipient", "segment", "client", "all", "prior")
+"""Whose history carries the scores, `prior` being nobody's; position is the `tier` code."""
 
 RARE_TARGETS: Final = ("click", "unsubscribe", "complaint", "bounce")
 """Order of `propensities`: what else may become of a message."""
@@ -55,8 +67,48 @@ RECIPIENT_RECORD: Final = np.dtype(
         ("score_scale", "<f4"),
         ("scores", "u1", (HOURS_PER_WEEK,)),
         ("propensities", "<f4", (len(RARE_TARGETS),)),
+        ("deviations", "u1", (HOURS_PER_DAY,)),
     ]
 )
+
+
+@dataclass(slots=True, kw_only=True)
+class SlotScores:
+    """Scores of n recipients.
+
+    scores: (n, 168) probabilities. deviations: (n, 24) of their logits by hour of the day. tiers:
+    (n,) codes. effective: (n,) sends behind them. versions: (n,) of the models.
+    """
+
+    scores: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    tiers: NDArray[np.uint8]
+    effective: NDArray[np.float32]
+    versions: NDArray[np.uint32]
+
+
+def intervals(
+    probabilities: NDArray[np.floating], deviations: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Ends of the 95% credible intervals of (..., 168) probabilities; deviations: (..., 24)."""
+    p = np.clip(probabilities, 1e-6, 1 - 1e-6)
+    logit = np.log(p / (1 - p))
+    wide = _NORMAL_975 * np.tile(deviations, HOURS_PER_WEEK // HOURS_PER_DAY)
+    return (
+        (1 / (1 + np.exp(wide - logit))).astype(np.float32),
+        (1 / (1 + np.exp(-wide - logit))).astype(np.float32),
+    )
+
+
+def encode_deviations(deviations: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Turn (n, 24) deviations of logits into bytes; 255/64 is the largest kept."""
+    steps = np.minimum(np.rint(deviations * DEVIATION_STEPS), 255)
+    return np.asarray(steps, np.uint8)
+
+
+def decode_deviations(records: NDArray[np.void]) -> NDArray[np.float32]:
+    """Return the (n, 24) deviations held by (n,) records."""
+    return np.asarray(records["deviations"].astype(np.float32) / DEVIATION_STEPS)
 
 
 def encode_scores(
@@ -82,7 +134,7 @@ def unpack_recipients(data: bytes) -> NDArray[np.void]:
     """Read records written one after another; a read-only view of `data`.
 
     Raises:
-        CorruptData: a length that is no multiple of 240, or a layout number this build cannot read.
+        CorruptData: a length that is no multiple of 264, or a layout number this build cannot read.
     """
     if len(data) % RECIPIENT_RECORD.itemsize:
         msg = (

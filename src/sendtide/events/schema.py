@@ -29,6 +29,7 @@ from sendtide.events.messages import (
     SendEvent,
     SendRequest,
 )
+from sendtide.events.rhythm import EVIDENCE
 
 __all__ = ["file_name", "main", "schema_of", "schema_texts"]
 
@@ -65,6 +66,7 @@ def _columns(named: dict[str, str]) -> dict[str, dict[str, Any]]:
         "row_shape": [len(CONTENT_FIELDS)],
         "fields": list(CONTENT_FIELDS),
     }
+    columns["evidence"] = {"dtype": "|u1", "row_shape": [EVIDENCE]}
     return columns
 
 

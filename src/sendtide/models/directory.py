@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 
 from sendtide.events.errors import CorruptData
 from sendtide.events.hashing import hash_text
+from sendtide.events.records import SlotScores
+from sendtide.events.rhythm import BINS
+from sendtide.models.policy import choose
 from sendtide.models.propensity import ClientRates
 from sendtide.models.propensity_bank import PropensityBank, PropensitySettings
 from sendtide.models.registry import ALL_CLIENTS, ModelState
+from sendtide.models.rhythm import PRIOR, TABLES
 from sendtide.models.send_time import (
-    HOURS,
+    DAYS,
     PRIOR_RATE,
     PRIOR_STRENGTH,
-    RECIPIENT_STRENGTH,
+    day_factors,
+    population_shares,
     score_recipients,
-    shrunk_rates,
 )
 
 __all__ = ["ModelDirectory"]
@@ -29,29 +33,44 @@ U64 = NDArray[np.uint64]
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-_RECIPIENT, _SEGMENT, _CLIENT, _ALL = range(4)
+_RECIPIENT, _SEGMENT, _CLIENT, _ALL, _PRIOR = range(5)
 """Codes of `events.records.TIERS`."""
 _FIRST_ROWS: Final = 64
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # a bijection on 64-bit words
 
 
 class ModelDirectory:
-    """Curves and weights by client; safe to feed from one thread and ask from another.
+    """Populations and weights by client; safe to feed from one thread and ask from another.
 
-    Row 0 of every table is what is known of nobody in particular: the counts over all clients.
+    Row 0 of every table is what is known of nobody in particular: with pool_clients the counts
+    over all clients, else what is assumed before any data.
+
+    Args:
+        pool_clients: whether a client may profit from what others' recipients did.
+        strength: recipients' worth of belief in the population above.
     """
 
-    def __init__(self, propensity: PropensitySettings | None = None) -> None:
+    def __init__(
+        self,
+        propensity: PropensitySettings | None = None,
+        *,
+        pool_clients: bool = False,
+        strength: float = PRIOR_STRENGTH,
+    ) -> None:
         propensity = propensity or PropensitySettings()
         self._lock = threading.Lock()
+        self._pool_clients = pool_clients
+        self._strength = strength
         self._row_of: dict[tuple[int, int], int] = {}
-        self._curves: F64 = np.full((_FIRST_ROWS, HOURS), PRIOR_RATE)
-        self._tiers = np.full(_FIRST_ROWS, _ALL, np.uint8)
+        self._shares: F64 = np.tile(PRIOR, (_FIRST_ROWS, 1))
+        self._log_shares: F32 = np.log(self._shares).astype(np.float32)
+        self._factors: F32 = np.ones((_FIRST_ROWS, DAYS), np.float32)
+        self._tiers = np.full(_FIRST_ROWS, _PRIOR, np.uint8)
         self._versions = np.zeros(_FIRST_ROWS, np.uint32)
         self._client_of: dict[int, int] = {}
         self._bank = PropensityBank(propensity)
         self._rates = ClientRates(_FIRST_ROWS)
-        self._totals: dict[int, NDArray[np.int64]] = {}
+        self._totals: dict[int, dict[str, NDArray[Any]]] = {}
 
     def apply(self, data: bytes) -> None:
         """Take one record of `ml.models`.
@@ -64,28 +83,65 @@ class ModelDirectory:
             if state.client_id == ALL_CLIENTS:
                 self._take_totals(state)
             elif state.kind == "send_time":
-                self._take_curves(state)
+                self._take_rhythms(state)
             elif state.kind == "propensity":
                 self._take_weights(state)
 
     def __len__(self) -> int:
         return len(self._client_of)
 
-    def slots(
-        self, clients: U64, segments: U64, exposures: NDArray[Any], opens: NDArray[Any]
-    ) -> tuple[F32, NDArray[np.uint8], F32, NDArray[np.uint32]]:
-        """Score n recipients.
+    def slots(self, clients: U64, segments: U64, evidence: F32) -> SlotScores:
+        """Score n recipients; evidence: (n, EVIDENCE)."""
+        with self._lock:
+            rows = self._rows(clients, segments)
+            shares, factors = self._log_shares, self._factors
+            tiers, versions = self._tiers[rows], self._versions[rows]
+        scores, deviations = score_recipients(evidence, rows, shares, factors, TABLES)
+        sent = evidence[:, :BINS].sum(axis=1)
+        return SlotScores(
+            scores=scores,
+            deviations=deviations,
+            tiers=np.where(sent > 0, np.uint8(_RECIPIENT), tiers),
+            effective=sent,
+            versions=versions,
+        )
+
+    def choose(
+        self,
+        clients: U64,
+        segments: U64,
+        evidence: F32,
+        scores: F32,
+        windows: Sequence[NDArray[np.int64]],
+        controlled: NDArray[np.bool_],
+        shares: tuple[float, float],
+        keys: U64,
+    ) -> list[tuple[int, float, int]]:
+        """Decide n requests by `models.policy`.
+
+        windows: hours of the week of each one's slots. shares: of control and of exploring.
+        keys: a hash of each request, which draws for it.
 
         Returns:
-            scores (n, 168), tier code (n,), effective sends (n,), model version (n,).
+            Of each: position in its window, probability of that, code of the arm.
         """
         with self._lock:
             rows = self._rows(clients, segments)
-            curves, tiers, versions = self._curves, self._tiers[rows], self._versions[rows]
-            scores: F32 = score_recipients(exposures, opens, rows, curves, RECIPIENT_STRENGTH)
-        sent = exposures.sum(axis=1, dtype=np.int64)
-        tiers = np.where(sent > 0, np.uint8(_RECIPIENT), tiers)
-        return scores, tiers, sent.astype(np.float32), versions
+            populations, factors = self._log_shares, self._factors
+        return [
+            choose(
+                evidence[i],
+                scores[i],
+                populations[row],
+                factors[row],
+                windows[i],
+                TABLES,
+                controlled[i],
+                *shares,
+                keys[i],
+            )
+            for i, row in enumerate(rows.tolist())
+        ]
 
     def propensities(
         self,
@@ -117,33 +173,46 @@ class ModelDirectory:
         return np.asarray(np.array(found, np.int64)[inverse.reshape(-1)])
 
     def _take_totals(self, state: ModelState) -> None:
-        self._totals[state.origin] = np.stack([state.columns["exposures"], state.columns["opens"]])
-        exposures, opens = np.sum(list(self._totals.values()), axis=0)
-        flat = np.full(HOURS, PRIOR_RATE)
-        self._curves[0] = shrunk_rates(exposures, opens, flat, PRIOR_STRENGTH)
+        if not self._pool_clients:
+            return
+        self._totals[state.origin] = state.columns
+        parts = list(self._totals.values())
+        counts = {name: np.sum([part[name] for part in parts], axis=0) for name in state.columns}
+        self._put((0, 0), 0, PRIOR, counts, state.model_version)
+        self._tiers[0] = _ALL
 
-    def _take_curves(self, state: ModelState) -> None:
+    def _take_rhythms(self, state: ModelState) -> None:
         client = hash_text(state.client_id)
-        counts = state.columns
-        parent = shrunk_rates(counts["exposures"], counts["opens"], self._curves[0])
-        self._put_curve((client, 0), parent, _CLIENT, state.model_version)
-        tables = zip(
-            counts["segments"].tolist(),
-            counts["segment_exposures"],
-            counts["segment_opens"],
-            strict=True,
-        )
-        for segment, exposures, opens in tables:
+        row = self._put((client, 0), _CLIENT, self._shares[0], state.columns, state.model_version)
+        parent = self._shares[row].copy()
+        named = ("segments", "segment_exposures", "segment_opens", "segment_rhythms")
+        tables = zip(*(state.columns[name] for name in named), strict=True)
+        for segment, exposures, opens, rhythms in tables:
             if segment:
-                curve = shrunk_rates(exposures, opens, parent)
-                self._put_curve((client, segment), curve, _SEGMENT, state.model_version)
+                counts = {"exposures": exposures, "opens": opens, "rhythms": rhythms}
+                key = (client, int(segment))
+                self._put(key, _SEGMENT, parent, counts, state.model_version)
 
-    def _put_curve(self, key: tuple[int, int], curve: F64, tier: int, version: int) -> None:
-        row = self._row_of.setdefault(key, len(self._row_of) + 1)
-        self._curves = _grown(self._curves, row, PRIOR_RATE)
-        self._tiers = _grown(self._tiers, row, _ALL)
+    def _put(
+        self,
+        key: tuple[int, int],
+        tier: int,
+        parent: F64,
+        counts: Mapping[str, NDArray[Any]],
+        version: int,
+    ) -> int:
+        """Keep a population's numbers; return its row, 0 for the key (0, 0)."""
+        row = self._row_of.setdefault(key, len(self._row_of) + 1) if key[0] else 0
+        self._shares = _grown(self._shares, row, 0.0)
+        self._log_shares = _grown(self._log_shares, row, 0.0)
+        self._factors = _grown(self._factors, row, 1.0)
+        self._tiers = _grown(self._tiers, row, _PRIOR)
         self._versions = _grown(self._versions, row, 0)
-        self._curves[row], self._tiers[row], self._versions[row] = curve, tier, version
+        shares = population_shares(counts["rhythms"], parent, self._strength)
+        self._shares[row], self._log_shares[row] = shares, np.log(shares)
+        self._factors[row] = day_factors(counts["exposures"], counts["opens"])
+        self._tiers[row], self._versions[row] = tier, version
+        return row
 
     def _take_weights(self, state: ModelState) -> None:
         row = self._client_of.setdefault(hash_text(state.client_id), len(self._client_of) + 1)

@@ -1,25 +1,22 @@
-"""Best hour to send: opens per send by hour of the week, each level shrunk to the one above.
+"""Best hour to send: a recipient's rhythm out of few sends, within what its population does.
 
-For a table of exposures E and opens O by hour of the week (168 cells, circularly smoothed over the
-neighbouring hours with weights 1/4, 1/2, 1/4), the rate at a level is the posterior mean of a
-Beta prior centred on the level above, with `strength` pseudo-sends::
+`score(weekday, h)`, the probability that a message sent then is opened, has two parts: the
+posterior mean over the rhythms of `models.rhythm`, by hour of the day; and a factor on its odds by
+weekday, the population's odds of that weekday over its odds of all days, each shrunk::
 
-    rate(h) = (O(h) + strength * parent(h)) / (E(h) + strength)
-
-from all clients (whose parent is one flat rate) to client to segment. A recipient has counts by
-local hour of the day only (24 cells); they scale the parent's curve by a level and a shape, each
-the posterior mean of a Gamma(s, s) prior on a Poisson rate (Gelman et al., Bayesian Data Analysis,
-2.6)::
-
-    level    = (s + sum O) / (s + sum E q)            q(d): parent's mean rate at hour d of the day
-    shape(d) = (s + O(d)) / (s + E(d) q(d) level)
-    score(h) = min(1, parent(h) * level * shape(h mod 24))
+    rate(d) = (O(d) + DAY_STRENGTH * rate) / (E(d) + DAY_STRENGTH)
 
 Exposures are in every denominator: an hour at which much is sent does not look good for that.
+Populations are all clients (opt-in), a client, a segment; each one's shares are its expected counts
+plus `strength` recipients of the one above it.
+
+Intervals take the posterior of a score as logit-normal, its mean and variance being those of the
+posterior over rhythms (delta method: deviation of the logit = deviation / (mean * (1 - mean))).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -27,16 +24,48 @@ from numba import njit
 from numpy.typing import NDArray
 from river import base
 
-__all__ = ["HOURS", "PRIOR_RATE", "SendTime", "add_counts", "score_recipients", "shrunk_rates"]
+from sendtide.events.hashing import mix
+from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, LATE, PROMPT, promptness
+from sendtide.models.rhythm import (
+    DAY,
+    POPULATION,
+    PRIOR,
+    TABLES,
+    TYPES,
+    learn_populations,
+    log_shares,
+    posterior,
+    posterior_moments,
+)
+from sendtide.models.rhythm import LATE as LATE_VALUES
 
-HOURS: Final = 168
-DAY: Final = 24
+__all__ = ["DAYS", "HOURS", "PRIOR_RATE", "PRIOR_STRENGTH", "RHYTHM_COLUMNS", "SendTime"]
+__all__ += [
+    "add_counts",
+    "day_factors",
+    "population_curve",
+    "population_shares",
+    "score_recipients",
+]
+__all__ += ["teach_rhythms", "with_outcome"]
+
+DAYS: Final = 7
+HOURS: Final = DAYS * DAY
 PRIOR_RATE: Final = 0.2
 """Open rate assumed before any is seen."""
 PRIOR_STRENGTH: Final = 8.0
-RECIPIENT_STRENGTH: Final = 1.0
-"""Pseudo-opens behind a recipient's level and each hour's shape."""
+"""Recipients' worth of belief in the population above."""
+DAY_STRENGTH: Final = 200.0
+"""Pseudo-sends behind a weekday's rate: weekdays differ little, and noise would look like much."""
+RHYTHM_COLUMNS: Final = (
+    *("evidence", "hour_of_week", "opened", "clicked", "open_delay_s", "send_offset"),
+)
+"""What `teach_rhythms` reads of label rows."""
+_ALL_LEARN_UNTIL: Final = 4_096
+_ONE_IN: Final = 8
+"""Labels of a population after which only one in so many teaches it, in place of all of them."""
 
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
@@ -48,82 +77,168 @@ def add_counts(rows: Any, hours: Any, opened: Any, exposures: Any, opens: Any) -
         opens[rows[i], hours[i]] += opened[i]
 
 
-def _smoothed(table: F64) -> F64:
-    return np.asarray(
-        0.5 * table + 0.25 * (np.roll(table, 1, axis=-1) + np.roll(table, -1, axis=-1))
+def day_factors(exposures: NDArray[Any], opens: NDArray[Any]) -> F64:
+    """(7,) factors on the odds of an open by weekday, out of (168,) counts."""
+    sent, opened = exposures.reshape(DAYS, DAY).sum(axis=1), opens.reshape(DAYS, DAY).sum(axis=1)
+    rate = (opened.sum() + PRIOR_RATE) / (sent.sum() + 1.0)
+    rates = (opened + DAY_STRENGTH * rate) / (sent + DAY_STRENGTH)
+    return np.asarray(rates / (1 - rates) * (1 - rate) / rate)
+
+
+def population_shares(counts: F64, parent: F64, strength: float) -> F64:
+    """(POPULATION,) shares of a population: expected counts plus `strength` of its parent."""
+    out = np.empty(POPULATION)
+    log_shares(counts, parent, strength, out)
+    return np.exp(out)
+
+
+def with_outcome(columns: Mapping[str, NDArray[Any]]) -> F32:
+    """(n, EVIDENCE) of label rows' recipients with those labels counted."""
+    after: F32 = columns["evidence"].astype(np.float32)
+    _count_outcomes(
+        columns["hour_of_week"],
+        np.where(columns["opened"] != 0, columns["open_delay_s"].astype(np.int64) * 1000, -1),
+        columns["clicked"],
+        after,
     )
-
-
-def shrunk_rates(
-    exposures: NDArray[np.integer[Any]],
-    opens: NDArray[np.integer[Any]],
-    parent: F64,
-    strength: float = PRIOR_STRENGTH,
-) -> F64:
-    """Rates by hour of the week, shrunk to `parent`; all (..., 168)."""
-    seen, hits = _smoothed(exposures.astype(np.float64)), _smoothed(opens.astype(np.float64))
-    return np.asarray((hits + strength * parent) / (seen + strength))
+    return after
 
 
 @njit(cache=True)
-def score_recipients(exposures: Any, opens: Any, rows: Any, curves: Any, strength: float) -> Any:
-    """Return float32 (n, 168): the scores of n recipients.
+def _count_outcomes(hours: Any, delays_ms: Any, clicked: Any, evidence: Any) -> None:
+    for i in range(len(hours)):
+        place = (hours[i] % DAY) // BIN_HOURS
+        evidence[i, place] += 1
+        how = promptness(delays_ms[i], clicked[i] != 0)
+        if how == PROMPT:
+            evidence[i, BINS + place] += 1
+        elif how == LATE:
+            evidence[i, 2 * BINS] += 1
 
-    exposures, opens: (n, 24) counts. rows: which of the (m, 168) `curves` is each one's parent.
+
+def teach_rhythms(
+    rows: NDArray[np.int32],
+    columns: Mapping[str, NDArray[Any]],
+    learned: NDArray[np.int64],
+    populations: F64,
+) -> None:
+    """Let n labels teach the (m, POPULATION) expected counts of their rows.
+
+    learned: (m,) labels of each population. A large population learns from one label in eight,
+    chosen by the send's offset and weighed eightfold.
+    """
+    large = learned[rows] > _ALL_LEARN_UNTIL
+    chosen = ~large | (mix_column(columns["send_offset"]) % np.uint64(_ONE_IN) == 0)
+    part = {name: columns[name][chosen] for name in RHYTHM_COLUMNS}
+    factors = np.where(large[chosen], np.float32(_ONE_IN), np.float32(1))
+    before = part["evidence"].astype(np.float32)
+    after = with_outcome(part)
+    strength = PRIOR_STRENGTH
+    learn_populations(rows[chosen], factors, before, after, PRIOR, strength, TABLES, populations)
+
+
+@njit(cache=True)
+def mix_column(values: Any) -> Any:
+    """`events.hashing.mix` of each."""
+    out = np.empty(len(values), np.uint64)
+    for i in range(len(values)):
+        out[i] = mix(values[i])
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables: Any) -> Any:
+    """Score n recipients.
+
+    evidence: (n, EVIDENCE) float32. rows: which of the m populations is each one's. shares:
+    (m, POPULATION) float32 logarithms. factors: (m, 7) float32 on the odds by weekday.
+
+    Returns:
+        float32 scores (n, 168), and deviations of their logits by hour of the day (n, 24).
     """
     n = len(rows)
-    scores = np.empty((n, HOURS), np.float32)
-    shape = np.empty(DAY, np.float64)
+    scores, deviations = np.empty((n, HOURS), np.float32), np.empty((n, DAY), np.float32)
+    weights, late = np.empty(TYPES, np.float32), np.empty(LATE_VALUES, np.float32)
+    mean, square = np.empty(DAY, np.float32), np.empty(DAY, np.float32)
+    one = np.float32(1)
     for i in range(n):
-        curve = curves[rows[i]]
-        total_opens, expected = 0.0, 0.0
-        for d in range(DAY):
-            shape[d] = 0.0
-            for day in range(7):
-                shape[d] += curve[day * DAY + d] / 7.0
-            total_opens += opens[i, d]
-            expected += exposures[i, d] * shape[d]
-        level = (strength + total_opens) / (strength + expected)
-        for d in range(DAY):
-            shape[d] = (strength + opens[i, d]) / (strength + exposures[i, d] * shape[d] * level)
-        for h in range(HOURS):
-            scores[i, h] = min(1.0, curve[h] * level * shape[h % DAY])
-    return scores
+        never = posterior(evidence[i], shares[rows[i]], tables, weights, late)
+        posterior_moments(weights, late, never, tables, mean, square)
+        for h in range(DAY):
+            p = one - mean[h]
+            variance = max(square[h] - mean[h] * mean[h], np.float32(0))
+            deviations[i, h] = np.sqrt(variance) / (p * mean[h])
+            odds = p / mean[h]
+            for day in range(DAYS):
+                scaled = odds * factors[rows[i], day]
+                scores[i, day * DAY + h] = scaled / (one + scaled)
+    return scores, deviations
+
+
+def population_curve(shares: F64, factors: F64) -> F64:
+    """(168,) scores of somebody of a population of whom nothing is known."""
+    scores, _ = score_recipients(
+        np.zeros((1, EVIDENCE), np.float32),
+        np.zeros(1, np.int64),
+        np.log(shares)[None].astype(np.float32),
+        factors[None].astype(np.float32),
+        TABLES,
+    )
+    return np.asarray(scores[0], np.float64)
 
 
 class SendTime(base.Classifier):
     """The same model behind River's interface: readable, one recipient at a time.
 
-    `x` holds `client`, `segment`, `recipient` and `hour_of_week`; `y` says whether a message sent
-    then was opened. `predict_proba_one` answers for that hour.
+    `x` holds `client`, `segment`, `recipient`, `hour_of_week`, and, for learning, `delay_s` (from
+    send to open, absent if none) and `clicked`; `y` says whether a message sent then was opened.
+    `predict_proba_one` answers for that hour.
     """
 
     def __init__(self, strength: float = PRIOR_STRENGTH) -> None:
         self.strength = strength
-        self._levels: dict[tuple[str, ...], F64] = {}
-        self._recipients: dict[tuple[str, str], F64] = {}
+        self._populations: dict[tuple[str, ...], F64] = {}
+        self._counts: dict[tuple[str, ...], F64] = {}
+        self._recipients: dict[tuple[str, str], F32] = {}
 
     def learn_one(self, x: dict[str, Any], y: bool) -> None:
-        """Count one labelled send at every level."""
-        hour = int(x["hour_of_week"])
-        for key in ((), (x["client"],), (x["client"], x["segment"])):
-            table = self._levels.setdefault(key, np.zeros((2, HOURS)))
-            table[:, hour] += (1.0, float(y))
-        recipient = self._recipients.setdefault((x["client"], x["recipient"]), np.zeros((2, DAY)))
-        recipient[:, hour % DAY] += (1.0, float(y))
+        """Count one labelled send, and teach its client and segment."""
+        hour, clicked = int(x["hour_of_week"]), bool(x.get("clicked", False))
+        person = (x["client"], x["recipient"])
+        before = self._recipients.get(person, np.zeros(EVIDENCE, np.float32))
+        after = before[None].copy()
+        delay_ms = int(x.get("delay_s", 0) * 1000) if y else -1
+        _count_outcomes(np.array([hour]), np.array([delay_ms]), np.array([clicked]), after)
+        self._recipients[person] = after[0]
+        for key in ((x["client"],), (x["client"], x["segment"])):
+            self._counts.setdefault(key, np.zeros((2, HOURS)))[:, hour] += (1.0, float(y))
+            population = self._populations.setdefault(key, np.zeros(POPULATION))
+            learn_populations(
+                np.zeros(1, np.int32),
+                np.ones(1, np.float32),
+                before[None],
+                after,
+                PRIOR,
+                PRIOR_STRENGTH,
+                TABLES,
+                population[None],
+            )
 
     def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
         """Probability that a message sent at this hour is opened."""
-        curve: F64 = np.full(HOURS, PRIOR_RATE)
-        for key in ((), (x["client"],), (x["client"], x["segment"])):
-            exposures, opens = self._levels.get(key, np.zeros((2, HOURS)))
-            curve = shrunk_rates(exposures, opens, curve, self.strength)
-        exposures, opens = self._recipients.get((x["client"], x["recipient"]), np.zeros((2, DAY)))
-        mean = curve.reshape(7, DAY).mean(axis=0)
-        prior = RECIPIENT_STRENGTH
-        level = (prior + opens.sum()) / (prior + (exposures * mean).sum())
-        hour = int(x["hour_of_week"])
-        day_hour = hour % DAY
-        shape = (prior + opens[day_hour]) / (prior + exposures[day_hour] * mean[day_hour] * level)
-        p = min(1.0, float(curve[hour] * level * shape))
+        shares, factors = PRIOR, np.ones(DAYS)
+        for key in ((x["client"],), (x["client"], x["segment"])):
+            if key in self._counts:
+                shares = population_shares(self._populations[key], shares, self.strength)
+                factors = day_factors(*self._counts[key])
+        unknown = np.zeros(EVIDENCE, np.float32)
+        evidence = self._recipients.get((x["client"], x["recipient"]), unknown)
+        scores, _ = score_recipients(
+            evidence[None],
+            np.zeros(1, np.int64),
+            np.log(shares)[None].astype(np.float32),
+            factors[None].astype(np.float32),
+            TABLES,
+        )
+        p = float(scores[0, int(x["hour_of_week"])])
         return {True: p, False: 1.0 - p}

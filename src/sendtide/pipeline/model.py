@@ -115,11 +115,15 @@ class Clients(Section):
 
 
 class SendTimeModel(Section):
-    """Best hour of the week: opens per send, recipients shrunk to segment, client and all."""
+    """Best hour of the week: prompt opens per send, recipients as part of their population."""
 
     kind: Literal["send_time"]
     name: Name
     prior_strength: Annotated[float, Field(gt=0, le=10_000)] = 8.0
+    pool_clients: bool = False
+    explore_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    control_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    control_salt: Annotated[str, Field(max_length=64)] = ""
 
     @property
     def shown_as(self) -> tuple[str, ...]:
@@ -274,6 +278,11 @@ class Pipeline(Section):
     snapshots: Snapshots = Snapshots()
     redis: Redis = Redis()
     publish: Publish = Publish()
+
+    def send_time(self) -> SendTimeModel:
+        """The send-time model as written, or its defaults."""
+        written = (model for model in self.models if isinstance(model, SendTimeModel))
+        return next(written, SendTimeModel(name="send-time", kind="send_time"))
 
     @model_validator(mode="after")
     def _one_model_of_a_built_in_kind(self) -> Self:

@@ -47,6 +47,7 @@ def _block(
     segment_names, part["segment"] = _coded(part["segment"], segments)
     typed = {name: part[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
     typed["content"] = part["content"].astype("<f4")
+    typed["evidence"] = part["evidence"]
     return ExampleBlock(
         kind=kind, origin=origin, clients=client_names, segments=segment_names, columns=typed
     )

@@ -8,13 +8,15 @@ import numpy as np
 from numba import njit
 
 from sendtide.events.examples import PERIOD_MS
+from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, LATE, PROMPT, promptness
 from sendtide.recipients.periods import counted, newest_sum, shifted
-from sendtide.recipients.tables import DAY_HOURS, MINUTE_MS, NEVER, NONE
+from sendtide.recipients.tables import MINUTE_MS, NEVER, NONE, RHYTHM_PERIODS
 
-__all__ = ["histories", "live_counts"]
+__all__ = ["evidence_of", "histories"]
 
 _HOUR_MS = 3_600_000.0
 _RECENT_PERIODS = 12
+_HALF_MS = float(RHYTHM_PERIODS * PERIOD_MS)
 
 
 @njit(cache=True)
@@ -60,25 +62,38 @@ def histories(rows: Any, times_ms: Any, people: Any, pending: Any) -> Any:
 
 
 @njit(cache=True)
-def live_counts(rows: Any, people: Any, exposures: Any, opens: Any, pending: Any) -> Any:
-    """Return ((n, 24) exposures, (n, 24) opens) uint8 by local hour of the day.
+def evidence_of(
+    rows: Any, times_ms: Any, people: Any, rhythm: Any, pending: Any, settled: bool
+) -> Any:
+    """Return (n, EVIDENCE) float32: what is known at a time of when a recipient opens.
 
-    A pending send is an exposure once it was opened or labelled: until its horizon it is censored.
+    Of the two halves the older one fades linearly while the newer one fills, so that memory is 24
+    to 48 weeks and does not depend on the order of events. settled: pending sends before the time
+    are final and all count; otherwise one counts only once it was opened or labelled: until
+    its horizon it is censored.
     """
-    n = len(rows)
-    out_exposures = np.empty((n, DAY_HOURS), np.uint8)
-    out_opens = np.empty((n, DAY_HOURS), np.uint8)
-    for i in range(n):
-        out_exposures[i] = exposures[rows[i]]
-        out_opens[i] = opens[rows[i]]
-        send = people[rows[i]].pending
+    out = np.zeros((len(rows), EVIDENCE), np.float32)
+    for i in range(len(rows)):
+        person, now = people[rows[i]], times_ms[i]
+        newest_half = person.period // RHYTHM_PERIODS
+        for half in range(newest_half - 1, newest_half + 1):
+            weight = min(max(2.0 - (now / _HALF_MS - half), 0.0), 1.0)
+            first = (half % 2) * EVIDENCE
+            for j in range(EVIDENCE):
+                out[i, j] += weight * rhythm[rows[i], first + j]
+        send = person.pending
         while send != NONE:
             s = pending[send]
-            if (s.open_ms != NEVER or s.labelled) and s.bounced == 0:
-                hour = s.hour % DAY_HOURS
-                if out_exposures[i, hour] < 255:
-                    out_exposures[i, hour] += 1
-                if s.open_ms != NEVER and out_opens[i, hour] < 255:
-                    out_opens[i, hour] += 1
             send = s.next
-    return out_exposures, out_opens
+            censored = s.open_ms == NEVER and not s.labelled
+            if s.bounced or (s.sent_ms >= now if settled else censored):
+                continue
+            place = (s.hour % 24) // BIN_HOURS
+            out[i, place] += 1
+            delay_ms = s.open_ms - s.sent_ms if s.open_ms != NEVER else NEVER
+            how = promptness(delay_ms, s.click_ms != NEVER)
+            if how == PROMPT:
+                out[i, BINS + place] += 1
+            elif how == LATE:
+                out[i, 2 * BINS] += 1
+    return out

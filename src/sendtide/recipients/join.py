@@ -21,8 +21,17 @@ import numpy as np
 from numba import njit
 
 from sendtide.events.examples import PERIOD_MS
+from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, PROMPT, promptness
+from sendtide.events.rhythm import LATE as OPENED_LATE
 from sendtide.recipients.periods import counted, shifted
-from sendtide.recipients.tables import DAY_HOURS, MINUTE_MS, MOST, NEVER, NONE, saturating_add
+from sendtide.recipients.tables import (
+    MINUTE_MS,
+    MOST,
+    NEVER,
+    NONE,
+    RHYTHM_PERIODS,
+    saturating_add,
+)
 from sendtide.state.index import EMPTY, delete, find, insert, recipient_hash
 
 __all__ = ["APPLIED", "DUPLICATE", "ERASED", "LATE"]
@@ -176,8 +185,7 @@ def _unlink_pending(row: Any, pending: Any, free: Any, people: Any) -> None:
 def erase(
     row: Any,
     people: Any,
-    exposures: Any,
-    opens: Any,
+    rhythm: Any,
     pending: Any,
     keys: Any,
     values: Any,
@@ -198,12 +206,34 @@ def erase(
     person.period = 0
     person.period_sends = person.period_opens = np.uint64(0)
     person.erased, person.changed = 1, 0
-    exposures[row, :] = 0
-    opens[row, :] = 0
+    rhythm[row, :] = 0
 
 
 @njit(cache=True)
-def _merge(send: Any, row: Any, people: Any, exposures: Any, opens: Any) -> None:
+def _merge_rhythm(send: Any, row: Any, newest: Any, period: Any, rhythm: Any) -> None:
+    """Count a retired send in the half of its period; a half two back is forgotten.
+
+    newest: the recipient's newest period before this send.
+    """
+    newest_half, half = newest // RHYTHM_PERIODS, period // RHYTHM_PERIODS
+    for newer in range(max(newest_half + 1, half - 1), half + 1):
+        first = (newer % 2) * EVIDENCE
+        rhythm[row, first : first + EVIDENCE] = 0
+    if half <= newest_half - 2:
+        return
+    first = (half % 2) * EVIDENCE
+    place = first + (send.hour % 24) // BIN_HOURS
+    saturating_add(rhythm, row, place)
+    delay_ms = send.open_ms - send.sent_ms if send.open_ms != NEVER else NEVER
+    how = promptness(delay_ms, send.click_ms != NEVER)
+    if how == PROMPT:
+        saturating_add(rhythm, row, place + BINS)
+    elif how == OPENED_LATE:
+        saturating_add(rhythm, row, first + 2 * BINS)
+
+
+@njit(cache=True)
+def _merge(send: Any, row: Any, people: Any, rhythm: Any) -> None:
     """Add a retired send to its recipient's base columns; commutative, step by step."""
     person = people[row]
     opened = send.open_ms != NEVER
@@ -214,11 +244,8 @@ def _merge(send: Any, row: Any, people: Any, exposures: Any, opens: Any) -> None
         person.last_open_min = max(person.last_open_min, send.open_ms // MINUTE_MS)
     if send.click_ms != NEVER:
         person.clicks = min(person.clicks + 1, MOST)
-    hour = send.hour % DAY_HOURS
-    saturating_add(exposures, row, hour)
-    if opened:
-        saturating_add(opens, row, hour)
     period = send.sent_ms // PERIOD_MS
+    _merge_rhythm(send, row, person.period, period, rhythm)
     if period > person.period:
         person.period_sends = shifted(person.period_sends, period - person.period)
         person.period_opens = shifted(person.period_opens, period - person.period)
@@ -279,14 +306,13 @@ def settle(
     pending: Any,
     free: Any,
     people: Any,
-    exposures: Any,
-    opens: Any,
+    rhythm: Any,
 ) -> None:
     """Merge retired sends into their recipients and free their rows."""
     for i in range(len(rows)):
         row = rows[i]
         recipient = pending[row].recipient
         if pending[row].bounced == 0:
-            _merge(pending[row], recipient, people, exposures, opens)
+            _merge(pending[row], recipient, people, rhythm)
         people[recipient].changed = 1
         _unlink_pending(row, pending, free, people)

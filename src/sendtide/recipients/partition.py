@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 
 from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.examples import HISTORY_COLUMNS
+from sendtide.events.rhythm import EVIDENCE
 from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.due import DueRing
-from sendtide.recipients.history import histories, live_counts
+from sendtide.recipients.history import evidence_of, histories
 from sendtide.recipients.join import settle
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
 from sendtide.recipients.settings import JoinSettings
 from sendtide.recipients.tables import (
     CONTENT,
-    DAY_HOURS,
     NEVER,
     NONE,
     ORPHAN,
     PENDING,
     RECIPIENT,
+    RHYTHM,
     grown,
 )
 from sendtide.state.index import fitting, new_table
@@ -53,15 +54,14 @@ class Outcome:
 
 @dataclass(slots=True)
 class Live:
-    """What is known now of n recipients: ids, profile, counts by local hour of the day."""
+    """What is known now of n recipients: ids, profile, evidence of their hours (n, EVIDENCE)."""
 
     client: NDArray[np.uint64]
     ids: NDArray[np.uint64]
     segment: NDArray[np.uint64]
     zone: NDArray[np.uint64]
     newest_ms: NDArray[np.int64]
-    exposures: NDArray[np.uint8]
-    opens: NDArray[np.uint8]
+    evidence: NDArray[np.float32]
     history: Columns
 
 
@@ -98,8 +98,7 @@ class RecipientPartition:
         self._index = new_table(0)
         self._people_count = np.zeros(1, np.int64)
         self.people = np.zeros(64, RECIPIENT)
-        self.exposures = np.zeros((64, DAY_HOURS), np.uint8)
-        self.opens = np.zeros((64, DAY_HOURS), np.uint8)
+        self.rhythm = np.zeros((64, RHYTHM), np.uint8)
         self.pending = np.zeros(64, PENDING)
         self.content = np.zeros((64, CONTENT), np.float32)
         self._pending_free = np.array([NONE, 0], np.int64)
@@ -277,16 +276,17 @@ class RecipientPartition:
     def live(self, rows: NDArray[np.int32]) -> Live:
         """What is known of recipients now, everything pending included."""
         people = self.people[rows]
-        exposures, opens = live_counts(rows, self.people, self.exposures, self.opens, self.pending)
+        newest_ms = people["newest_ms"]
         return Live(
             client=people["client"],
             ids=self._ids(rows),
             segment=people["segment"],
             zone=people["zone"],
-            newest_ms=people["newest_ms"],
-            exposures=exposures,
-            opens=opens,
-            history=self.history_as_of(rows, people["newest_ms"] + 1),
+            newest_ms=newest_ms,
+            evidence=evidence_of(
+                rows, newest_ms, self.people, self.rhythm, self.pending, settled=False
+            ),
+            history=self.history_as_of(rows, newest_ms + 1),
         )
 
     def history_as_of(self, rows: NDArray[np.int32], times_ms: NDArray[np.int64]) -> Columns:
@@ -306,12 +306,12 @@ class RecipientPartition:
             start = end
 
     def _base(self) -> tuple[NDArray[np.uint8], ...]:
-        return self.exposures, self.opens
+        return (self.rhythm,)
 
     def _room_for_people(self, rows: int) -> None:
         needed = self.recipients + rows
         self._index = fitting(self._index, needed)
-        for name in ("people", "exposures", "opens"):
+        for name in ("people", "rhythm"):
             setattr(self, name, grown(getattr(self, name), needed))
 
     def _room_for_pending(self, rows: int) -> None:
@@ -373,7 +373,17 @@ class RecipientPartition:
             "arm": zero,
             "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
+            "evidence": self._evidence_before(owners, sends["sent_ms"], labelled),
         }
+
+    def _evidence_before(
+        self, owners: NDArray[np.int32], sent_ms: NDArray[np.int64], labelled: bool
+    ) -> NDArray[np.uint8]:
+        """(n, EVIDENCE) of labelled sends' recipients, those sends and later ones left out."""
+        if not labelled:
+            return np.zeros((len(owners), EVIDENCE), np.uint8)
+        found = evidence_of(owners, sent_ms, self.people, self.rhythm, self.pending, settled=True)
+        return np.asarray(np.minimum(np.rint(found), 255), np.uint8)
 
     def _purge_orphans(self) -> None:
         """Free orphans whose send can no longer come; only when there are many."""

@@ -21,7 +21,7 @@ from sendtide.state.seen import SeenSet
 __all__ = ["digest", "restore", "snapshot"]
 
 Columns = dict[str, NDArray[Any]]
-_BASE = ("exposures", "opens")
+_BASE = ("rhythm",)
 _LINKS = ("next", "due_next", "pending", "changed")
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import Names, RequestBatch
+from sendtide.events.hashing import ARMS, in_control
 from sendtide.events.messages import CONTENT_FIELDS, PredictionMessage, SlotScore
 from sendtide.events.records import (
     HOURS_PER_WEEK,
     RECIPIENT_LAYOUT,
     RECIPIENT_RECORD,
     TIERS,
+    SlotScores,
+    encode_deviations,
     encode_scores,
+    intervals,
 )
 from sendtide.recipients.partition import Live, RecipientPartition
+from sendtide.recipients.settings import PolicySettings
 from sendtide.recipients.tables import NONE
 
 __all__ = ["Scorer", "answers", "records"]
@@ -32,10 +37,22 @@ _TOP_SLOTS: Final = 8
 class Scorer(Protocol):
     """The models' read side (`models.ModelDirectory`)."""
 
-    def slots(
-        self, clients: U64, segments: U64, exposures: NDArray[Any], opens: NDArray[Any]
-    ) -> tuple[F32, NDArray[np.uint8], F32, NDArray[np.uint32]]:
-        """(n, 168) scores, tier codes, effective sends, model versions."""
+    def slots(self, clients: U64, segments: U64, evidence: F32) -> SlotScores:
+        """Scores of n recipients out of their (n, EVIDENCE) evidence."""
+        ...
+
+    def choose(
+        self,
+        clients: U64,
+        segments: U64,
+        evidence: F32,
+        scores: F32,
+        windows: Sequence[NDArray[np.int64]],
+        controlled: NDArray[np.bool_],
+        shares: tuple[float, float],
+        keys: U64,
+    ) -> list[tuple[int, float, int]]:
+        """Slot in its window, probability of that, and arm's code, of n requests."""
         ...
 
     def propensities(
@@ -58,19 +75,19 @@ def records(
 ) -> tuple[U64, U64, NDArray[np.void]]:
     """Return (client hashes, (n, 2) recipient ids, RECIPIENT_RECORD rows) of recipients."""
     live = state.live(rows)
-    scores, tiers, effective, versions = scorer.slots(
-        live.client, live.segment, live.exposures, live.opens
-    )
+    found = scorer.slots(live.client, live.segment, live.evidence)
     out = np.zeros(len(rows), RECIPIENT_RECORD)
-    out["layout"], out["tier"], out["model_version"] = RECIPIENT_LAYOUT, tiers, versions
-    out["best_hour"] = scores.argmax(axis=1)
+    out["layout"], out["tier"] = RECIPIENT_LAYOUT, found.tiers
+    out["model_version"] = found.versions
+    out["best_hour"] = found.scores.argmax(axis=1)
     out["event_time_ms"] = out["scored_at_ms"] = live.newest_ms
     out["applied_offset"], out["epoch"] = offset, epoch
     out["sends"], out["opens"] = live.history["sends"], live.history["opens"]
-    out["effective_sends"] = effective
+    out["effective_sends"] = found.effective
     chances = scorer.propensities(live.client, live.newest_ms, _no_content(len(rows)), live.history)
     out["open_probability"], out["propensities"] = chances[:, 0], chances[:, 1:]
-    out["score_scale"], out["scores"] = encode_scores(scores)
+    out["score_scale"], out["scores"] = encode_scores(found.scores)
+    out["deviations"] = encode_deviations(found.deviations)
     return live.client, live.ids, out
 
 
@@ -92,8 +109,7 @@ def _live_of(state: RecipientPartition, batch: RequestBatch, people: NDArray[np.
         segment=np.where(batch.segment != 0, batch.segment, spread(live.segment)),
         zone=np.where(batch.zone != 0, batch.zone, spread(live.zone)),
         newest_ms=spread(live.newest_ms, -1),
-        exposures=spread(live.exposures),
-        opens=spread(live.opens),
+        evidence=spread(live.evidence),
         history={
             name: spread(column, np.nan if name in never else 0)
             for name, column in live.history.items()
@@ -106,55 +122,94 @@ def answers(
     batch: RequestBatch,
     people: NDArray[np.int32],
     scorer: Scorer,
+    policy: PolicySettings,
     clients: Names,
     sources: Names,
 ) -> list[PredictionMessage]:
-    """Answer requests: the earliest hour of the window with the highest score.
+    """Answer requests: a slot of the window each, and with what probability it was that one.
 
     `people`: (n,) row of each request's recipient, NONE for a stranger.
     """
     live = _live_of(state, batch, people)
-    scores, tiers, effective, versions = scorer.slots(
-        live.client, live.segment, live.exposures, live.opens
-    )
+    found = scorer.slots(live.client, live.segment, live.evidence)
     starts, _ = state.zones.local_hours(batch.window_start_ms, live.zone)
+    times = [_slot_times(batch, i) for i in range(len(batch))]
+    windows = [
+        (int(start) + np.arange(len(at))) % HOURS_PER_WEEK
+        for start, at in zip(starts, times, strict=True)
+    ]
+    decided = scorer.choose(
+        live.client,
+        live.segment,
+        live.evidence,
+        found.scores,
+        windows,
+        in_control(live.client, live.ids, policy.control_salt, policy.control_share),
+        (policy.control_share, policy.explore_share),
+        batch.identity,
+    )
+    chosen = [hours[slot] for hours, (slot, _, _) in zip(windows, decided, strict=True)]
     chances = scorer.propensities(
         live.client, batch.event_time_ms, _no_content(len(batch)), live.history
     )
-    out = []
-    for i in range(len(batch)):
-        slots = _slots(scores[i], int(starts[i]), batch, i)
-        top = max(slots, key=lambda slot: (slot.open_probability, -slot.send_at_ms))
-        out.append(
-            PredictionMessage(
-                source=sources[int(batch.source[i])],
-                id=batch.ids[i],
-                client_id=clients[int(batch.client[i])],
-                recipient_id=f"{batch.recipient[i, 0]:016x}{batch.recipient[i, 1]:016x}",
-                requested_at_ms=int(batch.event_time_ms[i]),
-                send_at_ms=top.send_at_ms,
-                open_probability=float(chances[i, 0]),
-                slots=sorted(slots, key=lambda s: -s.open_probability)[:_TOP_SLOTS],
-                tier=TIERS[int(tiers[i])],
-                effective_sends=float(effective[i]),
-                model_version=int(versions[i]),
-                newest_event_ms=int(live.newest_ms[i]),
-            )
+    low, high = intervals(found.scores, found.deviations)
+    return [
+        PredictionMessage(
+            source=sources[int(batch.source[i])],
+            id=batch.ids[i],
+            client_id=clients[int(batch.client[i])],
+            recipient_id=f"{batch.recipient[i, 0]:016x}{batch.recipient[i, 1]:016x}",
+            requested_at_ms=int(batch.event_time_ms[i]),
+            send_at_ms=times[i][slot],
+            open_probability=float(chances[i, 0]),
+            slot_probability=float(found.scores[i, chosen[i]]),
+            interval=(float(low[i, chosen[i]]), float(high[i, chosen[i]])),
+            arm=ARMS[arm],
+            propensity=propensity,
+            slots=_top(times[i], windows[i], found.scores[i]),
+            tier=TIERS[int(found.tiers[i])],
+            reason=_reason(TIERS[int(found.tiers[i])], float(found.effective[i]), ARMS[arm]),
+            effective_sends=float(found.effective[i]),
+            model_version=int(found.versions[i]),
+            newest_event_ms=int(live.newest_ms[i]),
         )
-    return out
+        for i, (slot, propensity, arm) in enumerate(decided)
+    ]
 
 
-def _slots(scores: F32, start_hour: int, batch: RequestBatch, i: int) -> list[SlotScore]:
+def _slot_times(batch: RequestBatch, i: int) -> list[int]:
     """The window cut at whole hours, its first part from the window's start; at most a week."""
     start, end = int(batch.window_start_ms[i]), int(batch.window_end_ms[i])
-    slots = []
-    at = start
-    for step in range(HOURS_PER_WEEK):
-        hour = (start_hour + step) % HOURS_PER_WEEK
-        slots.append(
-            SlotScore(send_at_ms=at, hour_of_week=hour, open_probability=float(scores[hour]))
+    hours = range(start - start % _HOUR_MS + _HOUR_MS, end, _HOUR_MS)
+    return [start, *hours][:HOURS_PER_WEEK]
+
+
+def _top(times: list[int], hours: NDArray[np.int64], scores: F32) -> list[SlotScore]:
+    """The slots with the highest scores, the earlier of equals first."""
+    order = np.argsort(-scores[hours], kind="stable")[:_TOP_SLOTS].tolist()
+    return [
+        SlotScore(
+            send_at_ms=times[s],
+            hour_of_week=int(hours[s]),
+            open_probability=float(scores[hours[s]]),
         )
-        at = start - start % _HOUR_MS + (step + 1) * _HOUR_MS
-        if at >= end:
-            break
-    return slots
+        for s in order
+    ]
+
+
+_WHOSE: Final = {
+    "recipient": "{sends:.1f} sends to this recipient, seen as one of its population",
+    "segment": "no sends to this recipient yet: what its segment does",
+    "client": "no sends to this recipient yet: what the client's recipients do",
+    "all": "nothing learned of this client yet: what all clients' recipients do",
+    "prior": "nothing learned yet: an assumed population, in which all hours are equal",
+}
+_HOW: Final = {
+    "control": "slot drawn uniformly from the window: control group",
+    "explore": "slot sampled by how likely it is to be the best",
+    "optimised": "slot with the highest score in the window",
+}
+
+
+def _reason(tier: str, sends: float, arm: str) -> str:
+    return f"{_HOW[arm]}; {_WHOSE[tier].format(sends=sends)}"

@@ -1,10 +1,10 @@
-"""How a send meets its engagements."""
+"""How a send meets its engagements, and how a slot is chosen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["JoinSettings"]
+__all__ = ["JoinSettings", "PolicySettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +21,15 @@ class JoinSettings:
     engagements_lateness_ms: int
     requests_lateness_ms: int
     dedupe_window: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """Shares of recipients in the control group and of the others' requests that explore.
+
+    control_salt: another one draws another control group.
+    """
+
+    explore_share: float = 0.2
+    control_share: float = 0.05
+    control_salt: str = ""

@@ -11,9 +11,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sendtide.events.rhythm import EVIDENCE
+
 __all__ = [
     "CONTENT",
-    "DAY_HOURS",
     "MINUTE_MS",
     "MOST",
     "NEVER",
@@ -21,6 +22,8 @@ __all__ = [
     "ORPHAN",
     "PENDING",
     "RECIPIENT",
+    "RHYTHM",
+    "RHYTHM_PERIODS",
     "grown",
     "saturating_add",
 ]
@@ -28,10 +31,13 @@ __all__ = [
 NONE: Final = -1
 NEVER: Final = -1
 CONTENT: Final = 5
-DAY_HOURS: Final = 24
 MINUTE_MS: Final = 60_000
 MOST: Final = 65_535
 """Lifetime counts stay there: min(sum, most) does not depend on order."""
+RHYTHM_PERIODS: Final = 17
+"""Ten-day periods in one half of the rhythm; the half before it fades while this one fills."""
+RHYTHM: Final = 2 * EVIDENCE
+"""Bytes of a recipient's rhythm: evidence of two halves, the even and the odd one."""
 
 RECIPIENT: Final = np.dtype(
     [

@@ -32,13 +32,13 @@ the kinds of engagement, and for totals also `in`, `predictions`, `windows`.
 Every write names its *owner* (group, partition, epoch). The script that writes compares the epoch
 with the fence first, so a worker that lost its partition can never overwrite its successor.
 
-The recipient record, 240 bytes little-endian (`events.records.RECIPIENT_RECORD`):
+The recipient record, 264 bytes little-endian (`events.records.RECIPIENT_RECORD`):
 
 ======  =====  ==================  ================================================================
 offset  type   field               meaning
 ======  =====  ==================  ================================================================
 0       u8     layout              2; refuse what you do not know
-1       u8     tier                whose history: 0 recipient, 1 segment, 2 client, 3 all
+1       u8     tier                whose history: 0 recipient, 1 segment, 2 client, 3 all, 4 none
 2       u8     flags               reserved, 0
 3       u8     best_hour           hour of the week with the highest score, 0 = Monday 00:00 local
 4       u32    model_version       version of the model that scored
@@ -53,6 +53,7 @@ offset  type   field               meaning
 52      f32    score_scale         see scores
 56      u8x168 scores              P(open | sent in that hour) = score_scale * score / 255
 224     f32x4  propensities        of a message: click, unsubscribe, complaint, bounce
+240     u8x24  deviations          of logit P by hour of the day, in 1/64; 95%: +- 1.96 of it
 ======  =====  ==================  ================================================================
 """
 

@@ -24,7 +24,7 @@ from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
 from sendtide.models.bank import LinearSettings
 from sendtide.models.propensity_bank import PropensitySettings
-from sendtide.pipeline import Pipeline, PropensityModel, RiverModel, SendTimeModel
+from sendtide.pipeline import Pipeline, PropensityModel, RiverModel
 from sendtide.sinks import ModelSummary, PartitionCounts
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
 from sendtide.stages.piece import Piece
@@ -42,9 +42,8 @@ _RATE_SPAN_S = 10.0
 
 def client_settings(pipeline: Pipeline) -> ClientSettings:
     """Settings of a partition of clients out of the pipeline file."""
-    hours = next((m for m in pipeline.models if isinstance(m, SendTimeModel)), None)
+    hours = pipeline.send_time()
     opens = next((m for m in pipeline.models if isinstance(m, PropensityModel)), None)
-    hours = hours or SendTimeModel(name="send-time", kind="send_time")
     opens = opens or PropensityModel(name="propensity", kind="propensity")
     drift = pipeline.drift
     return ClientSettings(

@@ -29,6 +29,7 @@ from sendtide.pipeline import Pipeline
 from sendtide.recipients import (
     JoinSettings,
     Outcome,
+    PolicySettings,
     RecipientPartition,
     answers,
     blocks,
@@ -78,6 +79,12 @@ class RecipientStage(Stage[RecipientPartition]):
         self._clients, self._sources = Names(), Names()
         self._segments, self._zones = Names(), Names()
         self._gates = self._make_gates()
+        hours = pipeline.send_time()
+        self._policy = PolicySettings(
+            explore_share=hours.explore_share,
+            control_share=hours.control_share,
+            control_salt=hours.control_salt,
+        )
         self._settings = join_settings(pipeline)
 
     def _make_gates(self) -> tuple[SendGate, EngagementGate, RequestGate]:
@@ -158,7 +165,8 @@ class RecipientStage(Stage[RecipientPartition]):
         ids = [i for i, t in zip(columns.pop("ids"), taken.tolist(), strict=True) if t]
         mine = RequestBatch(ids=ids, **{name: column[taken] for name, column in columns.items()})
         people = outcome.people[taken]
-        return answers(held.state, mine, people, self._directory, self._clients, self._sources)
+        names = self._clients, self._sources
+        return answers(held.state, mine, people, self._directory, self._policy, *names)
 
     def _read(
         self, gate: Gate[Batch], held: Held[RecipientPartition], piece: Piece

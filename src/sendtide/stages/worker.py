@@ -52,7 +52,12 @@ class Worker:
         self.settings = settings
         self.app = self._make_app()
         pipeline = settings.pipeline
-        self.directory = ModelDirectory(client_settings(pipeline).propensity)
+        hours = pipeline.send_time()
+        self.directory = ModelDirectory(
+            client_settings(pipeline).propensity,
+            pool_clients=hours.pool_clients,
+            strength=hours.prior_strength,
+        )
         topic = pipeline.topics.full_name
         self._feed = ModelFeed(settings.client(), topic(MODELS), self.directory)
         self._offsets = OffsetLookup(settings.client(), settings.group)

@@ -1,0 +1,226 @@
+"""Rhythms: a population of daily curves, and which of them a recipient's few numbers speak for.
+
+A message sent at local hour h is opened promptly (`events.rhythm`) with probability q(h), later with
+probability `late` whatever the hour, or never: an open long after its send says little about the
+hour of the send. So a recipient's evidence is, by three-hour bin of the day, how many messages
+were sent and how many of these were opened promptly, and one number: how many were opened late.
+
+q is one of a grid of curves, `logit q(h) = level + amplitude * exp(k * (cos(h - phase) - 1))` (the
+bump is a von Mises density's shape), or that of a never-opener, a class of its own. `late` is one
+of a few values. A population is described by how often levels, shapes and late values occur;
+a recipient's posterior is the product of these and of Bernoulli likelihoods, summed over the grid.
+
+Populations are learned by incremental expectation-maximisation (Neal and Hinton 1998, "A view of
+the EM algorithm that justifies incremental, sparse, and other variants"): each label replaces its
+recipient's posterior before it with the one after it in the population's expected counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sendtide.events.rhythm import BINS
+
+__all__ = ["DAY", "LATE", "LEVELS", "POPULATION", "PRIOR", "SHAPES", "TABLES", "TYPES"]
+__all__ += ["learn_populations", "log_shares", "posterior", "posterior_moments"]
+
+DAY: Final = 24
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+_LEVELS: Final = np.array([-4.0, -3.2, -2.4, -1.7, -1.0, -0.3, 0.5])
+"""Logits of q away from the bump."""
+_BUMPS: Final = ((1.2, 2.0), (2.6, 4.0))
+"""Amplitude and concentration of each family of bumps."""
+_LATE: Final = np.array([0.01, 0.03, 0.06, 0.12, 0.2, 0.32])
+_NEVER: Final = 0.003
+"""P(open) of a never-opener: a mistake, a tool that was not recognised."""
+
+LEVELS: Final = len(_LEVELS) + 1
+"""The last one is the never-opener."""
+SHAPES: Final = 1 + len(_BUMPS) * DAY
+LATE: Final = len(_LATE)
+TYPES: Final = len(_LEVELS) * SHAPES
+POPULATION: Final = LEVELS + SHAPES + LATE
+"""Length of a population: expected recipients by level, by shape, by late value."""
+
+
+def _shapes() -> F64:
+    """(SHAPES, 24): what each shape adds to a level, by hour of the day."""
+    hours = np.arange(DAY) + 0.5
+    rows = [np.zeros(DAY)]
+    for amplitude, concentration in _BUMPS:
+        for phase in hours:
+            angle = (hours - phase) * (2 * np.pi / DAY)
+            rows.append(amplitude * np.exp(concentration * (np.cos(angle) - 1)))
+    return np.array(rows)
+
+
+def _tables() -> tuple[F32, F32, F32, F32, F32]:
+    curves = 1 / (1 + np.exp(-(_LEVELS[:, None, None] + _shapes())))
+    curves = curves.reshape(-1, DAY)
+    binned = curves.reshape(len(curves), BINS, -1).mean(axis=2).T
+    late = np.stack([np.log(_LATE), np.log1p(-_LATE), _LATE])
+    return tuple(  # type: ignore[return-value]
+        np.ascontiguousarray(table, np.float32)
+        for table in (
+            np.log(binned) - np.log1p(-binned),
+            np.log1p(-binned),
+            curves,
+            late,
+            np.array([np.log(_NEVER), np.log1p(-_NEVER), _NEVER]),
+        )
+    )
+
+
+TABLES: Final = _tables()
+"""Logits and log(1 - q) by (bin, type); q by (type, hour); late values and a never-opener's
+probability with their logarithms. Types are levels times shapes, never-openers left out."""
+
+
+def _prior() -> F64:
+    level = np.array([0.1, 0.16, 0.18, 0.16, 0.12, 0.08, 0.05, 0.15])
+    shape = np.concatenate([[0.2], np.full(SHAPES - 1, 0.8 / (SHAPES - 1))])
+    late = np.array([0.2, 0.25, 0.2, 0.17, 0.12, 0.06])
+    return np.concatenate([level, shape, late])
+
+
+PRIOR: Final = _prior()
+"""Shares assumed of a population nothing is known of."""
+
+
+@njit(cache=True, fastmath=True)
+def posterior(evidence: Any, population: Any, tables: Any, weights: Any, late: Any) -> Any:
+    """Fill `weights` (levels x shapes,) and `late` (LATE,); return P(never-opener).
+
+    evidence: (EVIDENCE,) counts, not necessarily whole. population: (POPULATION,) logarithms of
+    shares. `weights` sum to 1 - P(never-opener), `late` to 1.
+    """
+    logits, refusals, _, late_tables, never = tables
+    types, sends, prompt = len(weights), np.float32(0), np.float32(0)
+    for level in range(LEVELS - 1):
+        for shape in range(SHAPES):
+            weights[level * SHAPES + shape] = population[level] + population[LEVELS + shape]
+    for b in range(BINS):
+        sent, opened = evidence[b], evidence[BINS + b]
+        if sent > 0 or opened > 0:
+            sends += sent
+            prompt += opened
+            for t in range(types):
+                weights[t] += opened * logits[b, t] + sent * refusals[b, t]
+    lately = evidence[2 * BINS]
+    missed = max(sends - prompt - lately, np.float32(0))
+    top = np.float32(-1e30)
+    for j in range(LATE):
+        late[j] = population[LEVELS + SHAPES + j]
+        late[j] += lately * late_tables[0, j] + missed * late_tables[1, j]
+        top = max(top, late[j])
+    total = np.float32(0)
+    for j in range(LATE):
+        late[j] = np.exp(late[j] - top)
+        total += late[j]
+    for j in range(LATE):
+        late[j] /= total
+    some = top + np.log(total)
+    none = population[LEVELS - 1] + (prompt + lately) * never[0]
+    none += max(sends - prompt - lately, np.float32(0)) * never[1] - some
+    top = none
+    for t in range(types):
+        top = max(top, weights[t])
+    never_share = np.exp(none - top)
+    total = never_share
+    for t in range(types):
+        excess = weights[t] - top
+        weights[t] = np.exp(excess) if excess > np.float32(-12) else np.float32(0)
+        total += weights[t]
+    for t in range(types):
+        weights[t] /= total
+    return never_share / total
+
+
+@njit(cache=True, fastmath=True)
+def posterior_moments(
+    weights: Any, late: Any, never: Any, tables: Any, mean: Any, square: Any
+) -> None:
+    """Fill (24,) mean and mean square of P(not opened | sent in that hour)."""
+    curves, late_tables, never_tables = tables[2], tables[3], tables[4]
+    for h in range(DAY):
+        mean[h] = square[h] = np.float32(0)
+    for t in range(len(weights)):
+        weight = weights[t]
+        if weight > np.float32(1e-5):
+            for h in range(DAY):
+                miss = np.float32(1) - curves[t, h]
+                mean[h] += weight * miss
+                square[h] += weight * miss * miss
+    kept, kept_square = np.float32(0), np.float32(0)
+    for j in range(LATE):
+        miss = np.float32(1) - late_tables[2, j]
+        kept += late[j] * miss
+        kept_square += late[j] * miss * miss
+    miss = np.float32(1) - never_tables[2]
+    for h in range(DAY):
+        mean[h] = mean[h] * kept + never * miss
+        square[h] = square[h] * kept_square + never * miss * miss
+
+
+@njit(cache=True)
+def _add_posterior(sums: Any, weights: Any, late: Any, never: Any, factor: Any) -> None:
+    """Add a recipient's posterior, times `factor`, to a population's expected counts."""
+    for level in range(LEVELS - 1):
+        for shape in range(SHAPES):
+            share = factor * weights[level * SHAPES + shape]
+            sums[level] += share
+            sums[LEVELS + shape] += share
+    sums[LEVELS - 1] += factor * never
+    for j in range(LATE):
+        sums[LEVELS + SHAPES + j] += factor * late[j] * (1 - never)
+
+
+@njit(cache=True)
+def log_shares(counts: Any, parent: Any, strength: Any, out: Any) -> None:
+    """Fill `out` (POPULATION,) with logarithms of shares: counts plus `strength` of `parent`."""
+    first = 0
+    for size in (LEVELS, SHAPES, LATE):
+        total = 0.0
+        for i in range(first, first + size):
+            total += max(counts[i], 0.0) + strength * parent[i]
+        for i in range(first, first + size):
+            out[i] = np.log((max(counts[i], 0.0) + strength * parent[i]) / total)
+        first += size
+
+
+@njit(cache=True)
+def learn_populations(
+    rows: Any,
+    factors: Any,
+    before: Any,
+    after: Any,
+    prior: Any,
+    strength: float,
+    tables: Any,
+    populations: Any,
+) -> None:
+    """Let n labels teach (m, POPULATION) expected counts.
+
+    before, after: (n, EVIDENCE) of each label's recipient without and with it. factors: (n,) how
+    many labels each stands for.
+    """
+    weights = np.empty(TYPES, np.float32)
+    late, shares = np.empty(LATE, np.float32), np.empty(POPULATION, np.float32)
+    for i in range(len(rows)):
+        counts = populations[rows[i]]
+        log_shares(counts, prior, strength, shares)
+        fresh = True
+        for b in range(BINS):
+            fresh = fresh and before[i, b] == 0
+        if not fresh:
+            never = posterior(before[i], shares, tables, weights, late)
+            _add_posterior(counts, weights, late, never, -factors[i])
+        never = posterior(after[i], shares, tables, weights, late)
+        _add_posterior(counts, weights, late, never, factors[i])
