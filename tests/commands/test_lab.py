@@ -69,7 +69,7 @@ def test_the_real_log(program):
 
 
 def opens_file(path, seed=1):
-    """Forty people with hours of their own, one of whose days are in another zone, and a machine."""
+    """Forty people with hours of their own, and a machine, in no order."""
     rng = np.random.default_rng(seed)
     lines = ["user,opened_at"]
     for person in range(40):

@@ -83,16 +83,17 @@ def test_without_noise_it_comes_to_the_posterior_mode():
 
 
 def test_it_follows_weights_that_moved():
-    """A thousand labels after all weights changed sign, it is right again."""
+    """A year after all weights changed sign, with three labels a day, it is right again."""
     x, y, times = stream(4_000)
     p = sigmoid(KalmanBank(4, FULL).learn(np.zeros(4_000, np.int32), x, y, times))
     hits = ((p > 0.5) == y).astype(float)
     assert hits[1_500:2_000].mean() > 0.75
-    assert hits[3_500:].mean() > 0.75
+    assert hits[2_000:2_100].mean() < 0.5
+    assert hits[3_500:].mean() > 0.65
 
 
 def test_what_one_mailing_taught_fades_until_the_next():
-    """After ten days of silence the answer is the anchor's; at once it is the weights'."""
+    """After ten days of silence the answer is near the anchor's; at once it is the weights'."""
     x, y, _ = stream(1_000)
     times = np.zeros(1_000, np.int64)
     bank = KalmanBank(4, FULL)
@@ -103,7 +104,8 @@ def test_what_one_mailing_taught_fades_until_the_next():
     later = bank.predict(zero, one, np.full(1, 10 * DAY_MS))[0]
     by_weights, by_anchor = bank.weights[0] @ z, bank.anchors[0] @ z
     assert abs(now - by_weights) < 0.05 * abs(by_weights)
-    assert abs(later - by_anchor) < 0.05 * abs(by_anchor)
+    moved = by_anchor + (1 - 0.5 ** (10 / 60)) * (by_weights - by_anchor)
+    assert abs(later - moved) < 0.05 * abs(moved)
     assert abs(by_weights - by_anchor) > 0.2
 
 
