@@ -45,9 +45,9 @@ def test_it_is_the_model_river_would_have_trained(classes, params, river):
     learn = alone.learning.learn
     alone.learning.learn = lambda *a: seen.append((a[0], learn(*a))) or seen[-1][1]
     alone.apply(block(rows, "label"))
-    [(client_rows, (x, _, _))] = seen
+    [(client_rows, lesson)] = seen
     loss, area = metrics.LogLoss(), metrics.ROCAUC(n_thresholds=1001)
-    for values, opened in zip(x[client_rows == row], rows["opened"][chosen], strict=True):
+    for values, opened in zip(lesson.x[client_rows == row], rows["opened"][chosen], strict=True):
         named = dict(zip(FEATURES, values.tolist(), strict=True))
         answer = river.predict_proba_one(named) or {True: 0.5}
         loss.update(bool(opened), answer)
@@ -57,7 +57,7 @@ def test_it_is_the_model_river_would_have_trained(classes, params, river):
     standing = _standings(partition, "client-1")["other"]
     assert standing.learned == chosen.sum() > 300
     assert standing.log_loss == pytest.approx(loss.get(), rel=1e-9)
-    assert standing.auc == pytest.approx(area.get(), abs=2e-3)
+    assert standing.auc == pytest.approx(area.get(), abs=5e-3)
 
 
 def test_only_the_named_clients_have_it():
@@ -113,9 +113,8 @@ def test_clients_without_models_teach_nothing():
             assert outcome.accepted == 600
     assert some.roster.names == ["client-1"]
     own = all_of_them.roster.names.index("client-1")
-    np.testing.assert_array_equal(
-        some.learning.bank.weights[0], all_of_them.learning.bank.weights[own]
-    )
+    one, other = some.learning.bank.banks[0], all_of_them.learning.bank.banks[0]
+    np.testing.assert_array_equal(one.weights[0], other.weights[own])
     assert some.counts()["labels"] == (rows["client"] == 1).sum()
 
 

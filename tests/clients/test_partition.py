@@ -114,11 +114,11 @@ def test_a_snapshot_of_something_else_is_refused() -> None:
     partition = _partition()
     partition.apply(block(example_rows(50), "label"))
     meta, columns = partition.snapshot()
-    fewer = {n: c for n, c in columns.items() if n != "learning.scores"}
+    fewer = {n: c for n, c in columns.items() if n != "learning.quality.scores"}
     with pytest.raises(CorruptData, match="of partition 3"):
         ClientPartition.restore(4, SETTINGS, meta, columns)
-    with pytest.raises(CorruptData, match=r"version 3\.0"):
-        ClientPartition.restore(3, SETTINGS, meta | {"version": "3.0"}, columns)
+    with pytest.raises(CorruptData, match=r"version 9\.0"):
+        ClientPartition.restore(3, SETTINGS, meta | {"version": "9.0"}, columns)
     with pytest.raises(CorruptData, match="does not fit"):
         ClientPartition.restore(3, SETTINGS, meta, fewer)
 

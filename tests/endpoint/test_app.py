@@ -12,9 +12,12 @@ import pytest
 
 from sendtide.endpoint import background, build
 from sendtide.events.errors import Unavailable
+from sendtide.events.records import RARE_TARGETS
 from sendtide.sinks import RedisReader
 
 from .asking import ANNA, BERT, NOW_MS, Client, asking, put, record, values
+
+PROPENSITIES = [f"{target}_propensity" for target in ("open", *RARE_TARGETS)]
 
 MONDAY_MS = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp() * 1000)
 HOUR_MS = 3_600_000
@@ -48,13 +51,13 @@ def test_model_metadata(client, name, version):
 
 def test_models_are_listed(client):
     """`GET /v2/models` names them all."""
-    assert client.get("/v2/models") == (200, {"models": ["send_time", "open_propensity"]})
+    assert client.get("/v2/models") == (200, {"models": ["send_time", *PROPENSITIES]})
 
 
 @pytest.mark.parametrize(
     ("path", "word"),
     [
-        ("/v2/models/churn", "send_time, open_propensity"),
+        ("/v2/models/churn", ", ".join(["send_time", *PROPENSITIES])),
         ("/v2/models/send_time/versions/7", "served: 1"),
         ("/v2/nothing", "GET /v2/models"),
         ("/nowhere", "GET /v2"),
@@ -88,6 +91,18 @@ def test_open_propensity(client):
     assert (body["id"], body["model_version"]) == ("mine", "41")
     assert body["parameters"]["newest_event_ms"] == NOW_MS - 60_000
     assert body["parameters"]["age_s"] >= 60
+
+
+def test_each_propensity_by_its_name(store, client):
+    """All five models answer out of the one record; strangers get null, never a number."""
+    rare = np.array([[0.03, 0.002, 0.0004, 0.01]])
+    put(store, "acme", BERT, record(propensities=rare))
+    expected = dict(zip(PROPENSITIES, [0.25, *rare[0].tolist()], strict=True))
+    for name, value in expected.items():
+        _, body = client.infer(name, asking(BERT, "f" * 32))
+        found = values(body)[name.replace("propensity", "probability")]
+        assert found[0] == pytest.approx(value)
+        assert found[1] is None
 
 
 def test_send_time_inside_a_window(client):

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from sendtide.events.errors import ConfigurationError, Fenced
-from sendtide.events.records import decode_scores, encode_scores
+from sendtide.events.records import RECIPIENT_LAYOUT, decode_scores, encode_scores
 from sendtide.sinks import (
     MemoryStore,
     ModelSummary,
@@ -74,8 +74,8 @@ def test_unknown_recipients_are_marked(store, sample):
 
     answer = reader.records([clients[0], "acme", clients[1]], [ids[0], "0" * 32, ids[1]])
 
-    assert answer["layout"].tolist() == [1, 0, 1]
-    assert answer["model_version"].tolist() == [0, 0, 1]
+    assert answer["layout"].tolist() == [RECIPIENT_LAYOUT, 0, RECIPIENT_LAYOUT]
+    assert answer["model_version"].tolist() == [0, 0, RECIPIENT_LAYOUT]
 
 
 def test_client_is_part_of_the_key(store, sample):
@@ -153,7 +153,7 @@ def test_erased_recipients_are_gone(store, sample):
     sink.erase_recipients(OWNER, some)
 
     clients, ids = asked(rows)
-    assert reader.records(clients[:3], ids[:3])["layout"].tolist() == [0, 0, 1]
+    assert reader.records(clients[:3], ids[:3])["layout"].tolist() == [0, 0, RECIPIENT_LAYOUT]
 
 
 def test_no_rows_is_no_mistake(store, sample):
@@ -325,7 +325,7 @@ def test_memory_forgets_after_the_ttl(sample):
     clients, ids = asked(rows)
 
     clock[0] += 9_999
-    assert store.records(clients[:1], ids[:1])["layout"][0] == 1
+    assert store.records(clients[:1], ids[:1])["layout"][0] == RECIPIENT_LAYOUT
     clock[0] += 1
     assert store.records(clients[:1], ids[:1])["layout"][0] == 0
 

@@ -95,7 +95,7 @@ class ModelBook:
         }
         one = slice(row, row + 1)
         weights = learning.bank.columns(one)
-        weights |= {f"rates.{n}": c for n, c in learning.rates.columns(one).items()}
+        weights |= learning.rates.columns(one)
         return (
             self._state(row, self.settings.send_time_model, "send_time", hours),
             self._state(row, self.settings.propensity_model, "propensity", weights),

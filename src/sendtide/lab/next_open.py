@@ -78,6 +78,8 @@ def machine_like(user: I64, time_ms: I64) -> I64:
         user: (n,) codes, in any order.
         time_ms: (n,) when each opened.
     """
+    if not len(user):
+        return np.zeros(0, np.int64)
     order = np.lexsort([time_ms, user])
     who, at = user[order], time_ms[order]
     fine = bool(np.any(at % 60_000 != 0))

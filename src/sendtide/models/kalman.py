@@ -5,7 +5,8 @@ log-odds w . x. The filter keeps a Gaussian N(w, P) and takes each label by one 
 Harrison and Migon 1985, dynamic generalised linear models; McCormick, Raftery, Madigan and Burd
 2012, dynamic logistic regression)::
 
-    w  = a + 0.6 ** days (w - a)                       days: since the last label
+    a += (1 - 0.5 ** (days / 60)) (w - a)              days: since the last label
+    w  = a + 0.6 ** days (w - a)
     P += noise_per_day * days + noise_per_label        on the diagonal
     p  = 1 / (1 + exp(-w . x)),   h = max(p (1 - p), 0.001),   k = P x,   s = x . k
     w += k (y - p) / (1 + h s)
@@ -14,7 +15,8 @@ Harrison and Migon 1985, dynamic generalised linear models; McCormick, Raftery, 
     a += (w - a) max(4 / (labels + 4), 0.00001)
 
 What one mailing taught of itself so fades until the next, and what all of them taught stays: the
-anchor is the running mean of the weights (Polyak and Juditsky 1992), at last over 100,000 labels.
+anchor is the running mean of the weights (Polyak and Juditsky 1992), at last over 100,000 labels
+or 60 days, whichever is shorter.
 
 The answer is averaged over N(w, P) by the probit approximation (MacKay 1992): sigmoid of
 w . x / sqrt(1 + pi s / 8). So a client with few labels is answered near its prior, never by 0 or 1.
@@ -49,6 +51,8 @@ _RETURN: Final = 0.6
 """What is left of a weight's distance from its anchor after a day."""
 _ANCHOR_LABELS: Final = 4.0
 _ANCHOR_RATE: Final = 1e-5
+_ANCHOR_DAYS: Final = 60.0
+"""Half-life of an anchor's distance from its weights, where labels are few."""
 _MOST_MARGIN: Final = 30.0
 """So that no answer is 0 or 1, whatever the features."""
 
@@ -106,8 +110,9 @@ def _wander(w: Any, anchor: Any, variances: Any, stride: int, days: float, walk:
     """Let time pass: weights go back to their anchor, variances `stride` apart grow."""
     rates, noise = walk
     if days > 0.0:
-        kept = _RETURN**days
+        kept, moved = _RETURN**days, 1.0 - 0.5 ** (days / _ANCHOR_DAYS)
         for j in range(len(noise)):
+            anchor[j] += moved * (w[j] - anchor[j])
             w[j] = anchor[j] + kept * (w[j] - anchor[j])
     step = rates[0] * days + rates[1]
     for j in range(len(noise)):
@@ -195,7 +200,9 @@ def _answers(rows: Any, x: Any, times: Any, tables: Any) -> Any:
     out, k, z = np.empty(len(rows)), np.empty(n), np.ones(n)
     for i in range(len(rows)):
         w, anchor, flat = weights[rows[i]], anchors[rows[i]], doubts[rows[i]]
-        kept = _RETURN ** _days(newest[rows[i]], times[i])
+        days = _days(newest[rows[i]], times[i])
+        kept = 1.0 - 0.5 ** (days / _ANCHOR_DAYS)
+        kept += (1.0 - kept) * _RETURN**days
         z[:d] = x[i]
         margin, spread = 0.0, 0.0
         if full:
@@ -285,7 +292,7 @@ class KalmanLogistic(base.Classifier):
     def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
         """Probability of the outcome."""
         z = self._row(x)
-        w = self._returned(self._days(int(x["time_ms"])))
+        _, w = self._returned(self._days(int(x["time_ms"])))
         p = self._mean(float(w @ z), float(z @ self._p @ z))
         return {True: p, False: 1.0 - p}
 
@@ -294,7 +301,7 @@ class KalmanLogistic(base.Classifier):
         z, time_ms, settings = self._row(x), int(x["time_ms"]), self.settings
         days = self._days(time_ms)
         self._newest = time_ms if self._newest is None else max(self._newest, time_ms)
-        self._w = self._returned(days)
+        self._anchor, self._w = self._returned(days)
         walk = settings.noise_per_day * days + settings.noise_per_label
         self._p = self._p + np.diag(settings.noise() * walk)
         p = self._mean(float(self._w @ z), 0.0)
@@ -311,8 +318,11 @@ class KalmanLogistic(base.Classifier):
         before = time_ms if self._newest is None else self._newest
         return float(min(max(time_ms - before, 0) / _DAY_MS, _MOST_DAYS))
 
-    def _returned(self, days: float) -> F64:
-        return np.asarray(self._anchor + _RETURN**days * (self._w - self._anchor))
+    def _returned(self, days: float) -> tuple[F64, F64]:
+        """Anchor and weights after so many days."""
+        moved = 1 - 0.5 ** (days / _ANCHOR_DAYS)
+        anchor = self._anchor + moved * (self._w - self._anchor)
+        return anchor, anchor + _RETURN**days * (self._w - anchor)
 
     @staticmethod
     def _mean(margin: float, spread: float) -> float:
