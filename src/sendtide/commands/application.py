@@ -49,6 +49,7 @@ _COMMANDS: Final = {
     "replay": "Send an archive of the past and score the predictions.",
     "metrics": "Show live numbers per client and model.",
     "predict": "Show one recipient's best hours and what they rest on.",
+    "schedule": "Plan when many messages go out, under all rules at once.",
     "models": "Show every client's models and how they do.",
     "doctor": "Check this machine and the servers, and say what to do.",
     "bench": "Measure parity, a worker's speed, and freshness.",

@@ -43,7 +43,9 @@ def _counted(grid: Any, n: int) -> Any:
 
 
 @njit(cache=True)
-def _fill(grid: Any, value: Any, curve: Any, curves: Any, first: Any, slots: Any, gain: Any) -> None:
+def _fill(
+    grid: Any, value: Any, curve: Any, curves: Any, first: Any, slots: Any, gain: Any
+) -> None:
     for i in range(len(value)):
         begin, inside, _ = slot_range(grid, i)
         place = first[i]

@@ -63,7 +63,9 @@ class People(NamedTuple):
 
 
 @njit(cache=True)
-def _count_from(people: Any, times_ms: Any, p: int, skip: int, extra: int, low: int, high: int) -> int:
+def _count_from(
+    people: Any, times_ms: Any, p: int, skip: int, extra: int, low: int, high: int
+) -> int:
     """Messages to person `p` in [low, high), with `extra` and without request `skip`."""
     count = 1 if low <= extra < high else 0
     for k in range(people.sent_first[p], people.sent_first[p + 1]):

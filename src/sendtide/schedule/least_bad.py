@@ -20,7 +20,14 @@ _DAY_SLOTS: Final = 24
 
 @njit(cache=True)
 def place_least_bad(
-    grid: Any, people: Any, provider: Any, value: Any, curve: Any, curves: Any, room: Any, costs: Any
+    grid: Any,
+    people: Any,
+    provider: Any,
+    value: Any,
+    curve: Any,
+    curves: Any,
+    room: Any,
+    costs: Any,
 ) -> Any:
     """Plan what is NOWHERE, dearest first by index; return (n,) uint8 bits of the rules broken.
 

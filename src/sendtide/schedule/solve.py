@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from sendtide.schedule.auction import auction, improve
 from sendtide.schedule.candidates import Candidates
 from sendtide.schedule.caps import People
+from sendtide.schedule.exchange import exchange
 from sendtide.schedule.grid import Grid
 from sendtide.schedule.least_bad import place_least_bad
 from sendtide.schedule.problem import HOUR_MS, Constraints, Requests, Sent
+from sendtide.schedule.rebuild import rebuild
 from sendtide.schedule.room import NOWHERE, Room
 
 __all__ = ["Schedule", "solve"]
@@ -24,7 +26,13 @@ until it has lost its place `_PATIENCE` times."""
 _PATIENCE: Final = 6
 _UNPLANNED: Final = 2.0
 """Price of staying unplanned, in parts of the largest gain there is."""
-_PASSES: Final = 4
+_PASSES: Final = 30
+_WORK: Final = 60_000
+"""Exchange passes end when nothing moves, after `_PASSES`, or beyond this many requests."""
+_TRIES: Final = 64
+_ROUNDS: Final = 200
+_MOST_ROUNDS: Final = 20_000
+"""Rebuilding rounds, for each request and in all: small cases need chance, large ones average."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +72,13 @@ def solve(requests: Requests, rules: Constraints, sent: Sent | None = None) -> S
     arguments = (grid, people, candidates, requests.provider, room)
     bids = auction(*arguments, step, _PATIENCE, -_UNPLANNED * largest)
     prices = _prices(room, len(rules.rates), largest)
-    for _ in range(_PASSES):
-        if not improve(*arguments):
+    improve(*arguments)
+    for _ in range(min(_PASSES, _WORK // max(len(requests), 1))):
+        if not exchange(*arguments, -_UNPLANNED * largest, _TRIES):
             break
+    if len(requests) <= _WORK:
+        rebuild(*arguments, -_UNPLANNED * largest, min(_ROUNDS * len(requests), _MOST_ROUNDS))
+        exchange(*arguments, -_UNPLANNED * largest, _TRIES)
     relaxed = place_least_bad(
         grid,
         people,
