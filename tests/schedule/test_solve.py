@@ -1,4 +1,4 @@
-"""Laws of a schedule: every request once, no rule broken in silence, the same again, near optimal."""
+"""Laws of a schedule: every request once, no rule broken in silence, near the optimum."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def _violations(requests: Requests, rules: Constraints, sent: Sent, schedule) ->
         quiet = begin <= minute < end if begin <= end else minute >= begin or minute < end
         found += ["quiet_hours"] * bool(quiet)
     hours = Counter((int(requests.provider[i]), int(times[i]) // HOUR_MS) for i in kept)
-    hours.update((int(p), int(t) // HOUR_MS) for p, t in zip(sent.provider, sent.sent_at_ms))
+    hours.update(
+        (int(p), int(t) // HOUR_MS) for p, t in zip(sent.provider, sent.sent_at_ms, strict=True)
+    )
     days = Counter(int(times[i]) // DAY_MS for i in kept)
     days.update(int(t) // DAY_MS for t in sent.sent_at_ms)
     planned = {(int(requests.provider[i]), int(times[i]) // HOUR_MS) for i in kept}
@@ -64,8 +66,8 @@ def _violations(requests: Requests, rules: Constraints, sent: Sent, schedule) ->
             found.append("warm_up")
     for person in set(requests.recipient.tolist()):
         own = [int(times[i]) for i in kept if requests.recipient[i] == person]
-        was = [int(t) for r, t in zip(sent.recipient, sent.sent_at_ms) if r == person]
-        for length, limit in zip(rules.cap_lengths_ms(), rules.cap_limits()):
+        was = [int(t) for r, t in zip(sent.recipient, sent.sent_at_ms, strict=True) if r == person]
+        for length, limit in zip(rules.cap_lengths_ms(), rules.cap_limits(), strict=True):
             for begin in own + was if limit >= 0 else ():
                 inside = [t for t in own + was if begin <= t < begin + length]
                 if len(inside) > limit and any(t in own for t in inside):

@@ -62,8 +62,8 @@ def schedule(
     """Plan when each message goes out; every request gets a time, and a reason if a rule gave way.
 
     Columns: recipient_id, window_start_ms, window_end_ms; optional id, client_id, provider,
-    timezone, value, scores (168 numbers; not in CSV). Without scores they are read from Redis, where
-    it is given, else every hour counts alike.
+    timezone, value, scores (168 numbers; not in CSV). Without scores they are read from Redis,
+    where it is given, else every hour counts alike.
 
     Example: `sendtide schedule requests.parquet --rules rules.toml --out decisions.parquet`
     """
@@ -99,9 +99,9 @@ def schedule(
 
 
 def _read(file: Path, needed: tuple[str, ...]) -> pl.DataFrame:
-    readers = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
+    readers: dict[str, Any] = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
     try:
-        table = readers.get(file.suffix, pl.read_ndjson)(file)
+        table: pl.DataFrame = readers.get(file.suffix, pl.read_ndjson)(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         msg = f"{file} cannot be read: {error}"
         raise ConfigurationError(msg) from error
@@ -119,7 +119,8 @@ def _curves(table: pl.DataFrame, redis: str | None) -> NDArray[np.float32]:
     if "scores" in table.columns:
         lengths = table["scores"].list.len()
         if not (lengths == HOURS_PER_WEEK).fill_null(value=False).all():
-            msg = f"scores have {lengths.min()} to {lengths.max()} numbers; wanted {HOURS_PER_WEEK}"
+            seen = f"{lengths.min()!r} to {lengths.max()!r}"
+            msg = f"scores have {seen} numbers; wanted {HOURS_PER_WEEK} in every row"
             raise ConfigurationError(msg)
         flat = table["scores"].explode().cast(pl.Float32).to_numpy()
         return flat.reshape(n, HOURS_PER_WEEK)
@@ -251,10 +252,11 @@ def _summary(planned: Schedule, providers: list[str], per_s: float) -> dict[str,
 
 
 def _shown(result: dict[str, Any]) -> str:
-    lines = [
+    first = (
         f"{result['requests']:,} planned, {result['expected_opens']:,.1f} opens expected, "
         f"{result['requests_per_s']:,.0f} requests/s"
-    ]
+    )
+    lines = [first]
     lines += [f"{count:,} gave way: {name}" for name, count in result["relaxed"].items()]
     top = sorted(result["prices"], key=lambda row: -row["price"])[:5]
     lines += [

@@ -44,7 +44,7 @@ def auction(
     n = len(provider)
     queue, bids, total, head, waiting = np.arange(n), np.zeros(n, np.int64), 0, 0, n
     begins, slots, gains = candidates
-    count, limit, root, bid = room.count, room.limit, room.root, room.bid
+    count, limit, root, bid = room.used, room.limit, room.root, room.bid
     day_price, day_count, day_limit = room.day_price, room.day_count, room.day_limit
     free, time_of = people.free, room.time_ms
     while waiting > 0:
@@ -99,7 +99,7 @@ def improve(grid: Any, people: Any, candidates: Any, provider: Any, room: Any) -
             own_day = room.cell[i] % room.slots // _DAY_SLOTS
         for k in range(begins[i], begins[i + 1]):
             cell, day = provider[i] * room.slots + slots[k], slots[k] // _DAY_SLOTS
-            if gains[k] <= gain or 0 <= room.limit[cell] <= room.count[cell]:
+            if gains[k] <= gain or 0 <= room.limit[cell] <= room.used[cell]:
                 continue
             if day != own_day and 0 <= room.day_limit[day] <= room.day_count[day]:
                 continue

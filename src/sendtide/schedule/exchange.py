@@ -29,11 +29,11 @@ def go(room: Any, i: int, cell: int, time_ms: int, gain: float) -> None:
     """Move request `i` to `cell` (NOWHERE: out), counts included; heaps and prices are past."""
     old = room.cell[i]
     if old != NOWHERE:
-        room.count[old] -= 1
+        room.used[old] -= 1
         room.day_count[old % room.slots // _DAY_SLOTS] -= 1
     room.cell[i], room.time_ms[i], room.gain[i] = cell, time_ms, gain
     if cell != NOWHERE:
-        room.count[cell] += 1
+        room.used[cell] += 1
         room.day_count[cell % room.slots // _DAY_SLOTS] += 1
 
 
@@ -41,7 +41,7 @@ def go(room: Any, i: int, cell: int, time_ms: int, gain: float) -> None:
 def _fits(grid: Any, people: Any, room: Any, i: int, cell: int) -> bool:
     slot = cell % room.slots
     day = slot // _DAY_SLOTS
-    if 0 <= room.limit[cell] <= room.count[cell]:
+    if 0 <= room.limit[cell] <= room.used[cell]:
         return False
     if 0 <= room.day_limit[day] <= room.day_count[day]:
         return False
@@ -67,7 +67,7 @@ def _blockers(people: Any, room: Any, order: Any, first: Any, i: int, cell: int,
     count = 0
     slot = cell % room.slots
     day = slot // _DAY_SLOTS
-    if 0 <= room.limit[cell] <= room.count[cell]:
+    if 0 <= room.limit[cell] <= room.used[cell]:
         for k in range(first[cell], first[cell + 1]):
             if count < len(out) // 2 and room.cell[order[k]] == cell:
                 out[count] = order[k]

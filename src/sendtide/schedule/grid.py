@@ -84,7 +84,7 @@ class Grid(NamedTuple):
     @property
     def slots(self) -> int:
         """Hours of the horizon, whole days."""
-        return self.before.shape[1]
+        return int(self.before.shape[1])
 
 
 @njit(cache=True)
@@ -133,7 +133,7 @@ def slot_range(grid: Any, i: int) -> Any:
     return first, max(inside, first), (grid.late_ms[i] - 1 - grid.first_ms) // HOUR_MS + 1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _local_second(grid: Any, i: int, slot: int, time_ms: int) -> Any:
     zone = grid.zone[i]
     inside = (time_ms - grid.first_ms) // 1_000 - slot * 3_600
@@ -141,7 +141,7 @@ def _local_second(grid: Any, i: int, slot: int, time_ms: int) -> Any:
     return time_ms // 1_000 + offset
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _is_quiet(grid: Any, minute: int) -> bool:
     if grid.quiet_from <= grid.quiet_to:
         return bool(grid.quiet_from <= minute < grid.quiet_to)

@@ -45,7 +45,7 @@ def place_least_bad(
             mask = broken_caps(people, room.time_ms, i, time_ms)
             mask |= (1 << _QUIET) if quiet else 0
             mask |= (1 << _WINDOW) if time_ms >= grid.end_ms[i] else 0
-            mask |= (1 << _RATE) if 0 <= room.limit[cell] <= room.count[cell] else 0
+            mask |= (1 << _RATE) if 0 <= room.limit[cell] <= room.used[cell] else 0
             day = slot // _DAY_SLOTS
             full = 0 <= room.day_limit[day] <= room.day_count[day]
             mask |= (1 << _WARM_UP) if full else 0

@@ -23,7 +23,7 @@ _LEAST: Final = 1e-12
 
 
 @njit(cache=True)
-def _torn(people: Any, room: Any, out: Any) -> int:
+def _torn(people: Any, out: Any) -> int:
     """Fill `out` with requests to tear down: a random one, its person's others, random ones."""
     n, count = len(people.person), 0
     wanted = 2 + np.random.randint(0, _MOST - 1)
@@ -58,7 +58,7 @@ def rebuild(
     cells, times = np.empty(_MOST, np.int64), np.empty(_MOST, np.int64)
     worth = np.empty(_MOST)
     for _ in range(rounds):
-        count = _torn(people, room, torn)
+        count = _torn(people, torn)
         before, after = 0.0, 0.0
         for b in range(count):
             i = torn[b]

@@ -34,7 +34,7 @@ class Room(NamedTuple):
     """n requests, p providers, s slots, d days.
 
     cell: (n,) where each is planned. time_ms, gain: (n,) when, and value times P(open) there. bid:
-    (n,). left, right: (n,) children. root, count, limit: (p * s,) of the cells, cell = provider *
+    (n,). left, right: (n,) children. root, used, limit: (p * s,) of the cells, cell = provider *
     slots + slot. day_count, day_limit: (d,). day_price: (d,) 0 unless full.
     """
 
@@ -46,7 +46,7 @@ class Room(NamedTuple):
     left: I64
     right: I64
     root: I64
-    count: I64
+    used: I64
     limit: I64
     day_count: I64
     day_limit: I64
@@ -75,7 +75,7 @@ class Room(NamedTuple):
             left=np.full(n, NOWHERE, np.int64),
             right=np.full(n, NOWHERE, np.int64),
             root=np.full(providers * slots, NOWHERE, np.int64),
-            count=np.bincount(
+            used=np.bincount(
                 sent.provider[known] * slots + slot[known], minlength=providers * slots
             ).astype(np.int64),
             limit=limit,
@@ -154,7 +154,7 @@ def enter(room: Any, i: int, cell: int, time_ms: int, gain: float) -> None:
     """Count request `i` into `cell` at this time; pushing it on the heap is the auction's."""
     day = cell % room.slots // _DAY_SLOTS
     room.cell[i], room.time_ms[i], room.gain[i] = cell, time_ms, gain
-    room.count[cell] += 1
+    room.used[cell] += 1
     room.day_count[day] += 1
     if room.day_limit[day] >= 0:
         _set_day_price(room, day)
@@ -166,7 +166,7 @@ def leave(room: Any, i: int) -> None:
     cell = room.cell[i]
     day = cell % room.slots // _DAY_SLOTS
     room.cell[i], room.time_ms[i], room.gain[i] = NOWHERE, NO_TIME, 0.0
-    room.count[cell] -= 1
+    room.used[cell] -= 1
     room.day_count[day] -= 1
     if room.day_limit[day] >= 0:
         _set_day_price(room, day)

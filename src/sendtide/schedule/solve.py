@@ -1,4 +1,4 @@
-"""From requests to a schedule: candidates, auction, single moves, and the least bad for the rest."""
+"""From requests to a schedule: candidates, auction, exchanges, the least bad for the rest."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def solve(requests: Requests, rules: Constraints, sent: Sent | None = None) -> S
 
 def _prices(room: Room, providers: int, largest: float) -> NDArray[np.float64]:
     """Lowest bids of full cells and days; at the most the largest gain there is."""
-    full = (room.limit >= 0) & (room.count >= room.limit)
+    full = (room.limit >= 0) & (room.used >= room.limit)
     bids = np.where(room.root == NOWHERE, largest, room.bid[room.root])
     cells = np.where(full, bids, 0.0).reshape(providers, room.slots)
     return np.asarray(np.minimum(np.maximum(cells, np.repeat(room.day_price, 24)), largest))
