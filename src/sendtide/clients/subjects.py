@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.models.content_directory import subject_state
+from sendtide.models.registry import ModelState
 from sendtide.models.subject import SubjectBank
 
 __all__ = ["Subjects"]
@@ -70,7 +72,6 @@ class Subjects:
         self.bank.squares[rows] = columns["squares"]
         self.bank.counts[rows] = columns["counts"]
 
-    def model_columns(self, row: int) -> dict[str, NDArray[Any]]:
-        """Columns of the client's `ModelState` of kind "subject": weights that are not 0."""
-        places = np.flatnonzero(self.bank.weights[row])
-        return {"places": places.astype(np.int64), "weights": self.bank.weights[row, places]}
+    def state(self, row: int, client_id: str, newest_event_ms: int) -> ModelState:
+        """What goes to `ml.models` for the client at `row`."""
+        return subject_state(self.bank, row, client_id, newest_event_ms)
