@@ -19,15 +19,20 @@ from sendtide.schedule.room import NO_TIME, NOWHERE
 __all__ = ["rebuild"]
 
 _MOST: Final = 8
+_SEEK: Final = 0.5
+"""Share of the rounds that begin with a request not planned yet, if there is one."""
 _LEAST: Final = 1e-12
 
 
 @njit(cache=True)
-def _torn(people: Any, out: Any) -> int:
-    """Fill `out` with requests to tear down: a random one, its person's others, random ones."""
+def _torn(people: Any, room: Any, out: Any) -> int:
+    """Fill `out` with requests to tear down: one, its person's others, random ones."""
     n, count = len(people.person), 0
     wanted = 2 + np.random.randint(0, _MOST - 1)
     seed = np.random.randint(0, n)
+    for _ in range(n if np.random.random() < _SEEK else 0):
+        if room.cell[seed] != NOWHERE:
+            seed = (seed + 1) % n
     p = people.person[seed]
     for k in range(people.first[p], people.first[p + 1]):
         if count < _MOST - 1:
@@ -58,7 +63,7 @@ def rebuild(
     cells, times = np.empty(_MOST, np.int64), np.empty(_MOST, np.int64)
     worth = np.empty(_MOST)
     for _ in range(rounds):
-        count = _torn(people, torn)
+        count = _torn(people, room, torn)
         before, after = 0.0, 0.0
         for b in range(count):
             i = torn[b]
