@@ -4,7 +4,9 @@ Comes in: requests as columns with their P(open) by hour of the week, what was s
 Goes out: a time for every request, and for each that could not keep all rules the names of those
 that gave way.
 Invariants: no request is dropped; no rule is broken without its name; the same input gives the same
-schedule. Limit: a horizon of 62 days, one moment per request and hour.
+schedule. Limits: a horizon of 62 days; one moment per request and hour; where caps tie several
+messages to one person together and not all can keep the rules, a request more than needed may give
+way (`sendtide schedule --check` counts how often); beyond 60,000 requests there are no exchanges.
 
 `optimum`, which solves small cases exactly for comparison, is imported by its own name.
 """
