@@ -1,8 +1,7 @@
 """What labelled sends of declared variants teach, per client.
 
-Counts are added per block, one update for each variant in it, in the order of first appearance, so
-the shared weights depend on how rows were cut into blocks only through rounding of one Newton step;
-a variant's own counts do not depend on it at all.
+A variant's own counts do not depend on how rows were cut into blocks. The shared weights do: each
+block is one update per variant, taken at the weights before it, in the order of client and code.
 """
 
 from __future__ import annotations

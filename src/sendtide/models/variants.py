@@ -1,7 +1,7 @@
 """Which declared variant of a campaign to send: Thompson sampling over features and own counts.
 
 A variant's expected log-odds are a Bayesian logistic regression on what it is made of (`FEATURES`:
-images, size, angle, made or original, crossed with nothing), shared by all variants of a client, so
+images, size, angle, augmented or original), shared by all variants of a client, so
 that a new variant with features known to be good begins well (Chapelle and Li, An Empirical
 Evaluation of Thompson Sampling, NIPS 2011, algorithm 3: a diagonal Gaussian, updated online). Its
 own Beta posterior, centred on that with `OWN_STRENGTH` pseudo-sends, takes over with its own data.
