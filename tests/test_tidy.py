@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gate": {"events"},
     "state": {"events"},
     "models": {"events"},
+    "schedule": {"events"},
     "windows": set(),
     "monitoring": set(),
     "recipients": {"events", "state"},
@@ -42,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "local": {"events"},
 }  # fmt: skip
 """`commands` may import all of them, and nobody imports `commands`."""
-PURE = {"gate", "recipients", "windows", "monitoring", "clients"}
+PURE = {"gate", "recipients", "schedule", "windows", "monitoring", "clients"}
 """Time comes in with the event: no clock, no files, no network, no log, no environment."""
 EFFECTS = {
     "asyncio", "confluent_kafka", "faust", "fsspec", "logging", "os", "pathlib", "random", "redis",

@@ -9,6 +9,7 @@ The way of an event, room by room::
     state        what a partition remembers: index, watermark, snapshots tied to offsets
     recipients   stage A: joins sends and engagements, labels them, scores recipients
     models       River estimators and their compiled multi-client bank
+    schedule     when each of many messages goes out, under all rules at once
     windows      event-time windows of integer counts
     monitoring   drift, freshness: judgements over windows
     clients      stage B: learns, counts and judges for each client

@@ -22,6 +22,7 @@ LEAVES = [
     ("simulate",),
     ("metrics",),
     ("predict",),
+    ("schedule",),
     ("models",),
     ("doctor",),
     ("topics", "create"),

@@ -50,6 +50,7 @@ _COMMANDS: Final = {
     "lab": "Measure predictions on real logs, beside baselines.",
     "metrics": "Show live numbers per client and model.",
     "predict": "Show one recipient's best hours and what they rest on.",
+    "schedule": "Plan when many messages go out, under all rules at once.",
     "models": "Show every client's models and how they do.",
     "doctor": "Check this machine and the servers, and say what to do.",
     "lab": "Try models and rules where the truth is known.",
