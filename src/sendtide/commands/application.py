@@ -47,14 +47,13 @@ _COMMANDS: Final = {
     "produce": "Send events from a file or standard input.",
     "simulate": "Send simulated mail and what becomes of it.",
     "replay": "Send an archive of the past and score the predictions.",
-    "lab": "Measure predictions on real logs, beside baselines.",
     "metrics": "Show live numbers per client and model.",
     "predict": "Show one recipient's best hours and what they rest on.",
     "schedule": "Plan when many messages go out, under all rules at once.",
     "models": "Show every client's models and how they do.",
     "doctor": "Check this machine and the servers, and say what to do.",
-    "lab": "Try models and rules where the truth is known.",
-    "bench": "Measure parity, a worker's speed, and freshness.",
+    "lab": "Try models and rules where the truth is known, and on real logs.",
+    "bench": "Measure speed, freshness, memory, recovery, scale.",
     "endpoint": "The same as serve.",
 }
 _MODULES: Final = {"endpoint": "serve"}
