@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sendtide.commands import app
 from sendtide.commands.application import _COMMANDS
-from sendtide.events.records import RECIPIENT_RECORD
+from sendtide.events.records import RECIPIENT_LAYOUT, RECIPIENT_RECORD
 from sendtide.sinks import Owner, RecipientRows, RedisSink
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -49,7 +49,7 @@ def test_files_named_in_the_text_exist():
 def test_the_lines_of_redis_py_read_a_record(redis_url):
     """The example, run as it stands against what the sink wrote."""
     row = np.zeros(1, RECIPIENT_RECORD)
-    row["layout"], row["best_hour"], row["event_time_ms"] = 1, 33, 1_790_000_000_123
+    row["layout"], row["best_hour"], row["event_time_ms"] = RECIPIENT_LAYOUT, 33, 1_790_000_000_123
     row["score_scale"], row["scores"][0, 33] = 0.5, 255
     halves = np.frombuffer(bytes.fromhex(RECIPIENT), ">u8").astype(np.uint64).reshape(1, 2)
     sink = RedisSink(redis_url)

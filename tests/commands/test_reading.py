@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sendtide.commands.readings import summed_events
-from sendtide.events.records import RECIPIENT_RECORD, encode_scores
+from sendtide.events.records import RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import ModelSummary, Owner, RecipientRows, RedisSink
 
@@ -34,7 +34,7 @@ def url(cluster):
     probabilities[0, 33] = 0.5  # Tuesday 09:00
     scale, scores = encode_scores(probabilities)
     record = np.zeros(1, RECIPIENT_RECORD)
-    record["layout"], record["best_hour"], record["open_probability"] = 1, 33, 0.5
+    record["layout"], record["best_hour"], record["open_probability"] = RECIPIENT_LAYOUT, 33, 0.5
     record["score_scale"], record["scores"] = scale, scores
     record["event_time_ms"], record["sends"], record["opens"] = NEWEST_MS, 10, 5
     halves = np.array([[int(WHO[:16], 16), int(WHO[16:], 16)]], np.uint64)

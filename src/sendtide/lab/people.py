@@ -63,7 +63,7 @@ class People:
         self._drift = np.where(rng.random(n) < 0.25, rng.normal(0, 1.5, n), 0)
         self._tires = rng.uniform(0, 0.1, n)
 
-    def attention(self, campaign: int, day: Any, local_hours: F64, weekday: I64) -> F64:
+    def attention(self, campaign: int, day: Any, local_hours: Any, weekday: I64) -> F64:
         """P(prompt open) of messages sent at local hours (n, s); day: of the year, (n, 1)."""
         shift = self._drift * campaign / self.campaigns
         late = np.where(weekday >= 5, self._weekend_shift[:, None], 0)
