@@ -96,7 +96,7 @@ def evidence_of(
 
 
 def whole_counts(evidence: NDArray[np.float32] | None, n: int) -> NDArray[np.uint8]:
-    """(n, EVIDENCE) as it travels with examples: rounded, at most 255; zeros where there is none."""
+    """(n, EVIDENCE) as it travels with examples: rounded, at most 255; zeros for None."""
     if evidence is None:
         return np.zeros((n, EVIDENCE), np.uint8)
     return np.asarray(np.minimum(np.rint(evidence), 255), np.uint8)

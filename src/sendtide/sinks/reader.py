@@ -140,7 +140,8 @@ def _gathered(values: list[bytes | None]) -> NDArray[np.void]:
     """One array of what was found, zeros where nothing was."""
     odd = {len(value) for value in values if value is not None} - {RECIPIENT_RECORD.itemsize}
     if odd:
-        msg = f"recipient records of {sorted(odd)} bytes; this build reads {RECIPIENT_RECORD.itemsize}"
+        size = RECIPIENT_RECORD.itemsize
+        msg = f"recipient records of {sorted(odd)} bytes; this build reads {size}"
         raise CorruptData(msg)
     found = unpack_recipients(b"".join(value for value in values if value is not None))
     records = np.zeros(len(values), RECIPIENT_RECORD)
