@@ -1,105 +1,159 @@
-"""Hours are judged by opens per send, at every level of the hierarchy."""
+"""Hours are judged by prompt opens per send, of a recipient as one of its population."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sendtide.events.hashing import hash_text
+from sendtide.events.rhythm import BINS, EVIDENCE
 from sendtide.models import ALL_CLIENTS, ModelDirectory, ModelState, SendTime
-from sendtide.models.send_time import PRIOR_RATE, add_counts, score_recipients, shrunk_rates
+from sendtide.models.rhythm import LATE, LEVELS, POPULATION, PRIOR, SHAPES, TABLES, TYPES, posterior
+from sendtide.models.send_time import add_counts, day_factors, score_recipients, teach_rhythms
 
 
-def state(client, exposures, opens, segments=(), kind="send_time"):
-    names = np.array([hash_text(s) for s, _, _ in segments], np.uint64)
-    tables = [np.array([t[i] for t in segments]).reshape(-1, 168) for i in (1, 2)]
+def state(client, exposures, opens, rhythms, segments=()):
     return ModelState(
         client_id=client,
         model="send-time",
-        kind=kind,
+        kind="send_time",
         model_version=3,
         learned=int(exposures.sum()),
         newest_event_ms=0,
         columns={
             "exposures": exposures,
             "opens": opens,
-            "segments": names,
-            "segment_exposures": tables[0],
-            "segment_opens": tables[1],
+            "rhythms": rhythms,
+            "segments": np.array([hash_text(s) for s, _, _, _ in segments], np.uint64),
+            "segment_exposures": np.array([s[1] for s in segments]).reshape(-1, 168),
+            "segment_opens": np.array([s[2] for s in segments]).reshape(-1, 168),
+            "segment_rhythms": np.array([s[3] for s in segments]).reshape(-1, POPULATION),
         },
     )
 
 
-def simulated(seed=3, rows=3_000):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 168, rows), rng.random(rows) < 0.3, rng.integers(0, 5, rows)
+def scored(evidence):
+    """Scores and deviations of one recipient of an unknown population."""
+    return score_recipients(
+        np.array([evidence], np.float32),
+        np.zeros(1, np.int64),
+        np.log(PRIOR)[None].astype(np.float32),
+        np.ones((1, 7), np.float32),
+        TABLES,
+    )
 
 
-def test_the_compiled_scores_equal_the_readable_model():
-    """The directory and the River-interface model give the same probability for every hour."""
-    hours, opened, people = simulated()
+def test_the_compiled_model_equals_the_readable_one():
+    """Taught in one go and asked through the directory, or row by row behind River's interface."""
+    rng = np.random.default_rng(3)
+    n, people = 600, 5
+    rows = {
+        "hour_of_week": rng.integers(0, 168, n),
+        "opened": (rng.random(n) < 0.4).astype(np.uint8),
+        "clicked": np.zeros(n, np.uint8),
+        "open_delay_s": rng.integers(10, 40_000, n),
+        "send_offset": np.arange(n),
+        "evidence": np.zeros((n, EVIDENCE), np.uint8),
+    }
+    who = rng.integers(0, people, n)
     model = SendTime()
-    exposures, opens = np.zeros((1, 168), np.int64), np.zeros((1, 168), np.int64)
-    personal = np.zeros((2, 5, 24), np.uint8)
-    for hour, label, person in zip(hours, opened, people, strict=True):
-        x = {"client": "c", "segment": "s", "recipient": str(person), "hour_of_week": hour}
-        model.learn_one(x, bool(label))
-        personal[:, person, hour % 24] += np.array([1, label], np.uint8)
-    add_counts(np.zeros(len(hours), np.int64), hours, opened, exposures, opens)
+    for i in range(n):
+        x = {"client": "c", "segment": "s", "recipient": str(who[i])}
+        rows["evidence"][i] = model._recipients.get(("c", str(who[i])), np.zeros(EVIDENCE))
+        delay = {"hour_of_week": rows["hour_of_week"][i], "delay_s": rows["open_delay_s"][i]}
+        model.learn_one(x | delay, bool(rows["opened"][i]))
+    tables, population = np.zeros((2, 1, 168), np.int64), np.zeros((1, POPULATION))
+    nobody = np.zeros(n, np.int32)
+    add_counts(nobody, rows["hour_of_week"], rows["opened"], *tables)
+    teach_rhythms(nobody, rows, np.array([n]), population)
     directory = ModelDirectory()
-    totals = state(ALL_CLIENTS, exposures[0], opens[0])
-    directory.apply(totals.to_bytes())
-    segments = [("s", exposures[0], opens[0])]
-    directory.apply(state("c", exposures[0], opens[0], segments).to_bytes())
-
+    counts = tables[0, 0], tables[1, 0], population[0]
+    directory.apply(state("c", *counts, [("s", *counts)]).to_bytes())
     clients, names = np.full(5, hash_text("c"), np.uint64), np.full(5, hash_text("s"), np.uint64)
-    scores, tier, effective, version = directory.slots(clients, names, *personal)
+    evidence = np.array([model._recipients["c", str(p)] for p in range(people)])
 
-    for person in range(5):
+    found = directory.slots(clients, names, evidence)
+
+    for person in range(people):
         for hour in range(0, 168, 13):
             x = {"client": "c", "segment": "s", "recipient": str(person), "hour_of_week": hour}
-            assert abs(scores[person, hour] - model.predict_proba_one(x)[True]) < 1e-6
-    assert tier.tolist() == [0] * 5
-    assert effective.sum() == 3_000
-    assert version.tolist() == [3] * 5
+            assert abs(found.scores[person, hour] - model.predict_proba_one(x)[True]) < 1e-5
+    assert found.tiers.tolist() == [0] * 5
+    assert found.effective.sum() == n
+    assert found.versions.tolist() == [3] * 5
+
+
+def test_the_posterior_is_bayes_rule_over_the_grid():
+    """Against a plain double-precision sum over every type, late value and the never-opener."""
+    evidence = np.zeros(EVIDENCE, np.float32)
+    evidence[[2, 6]], evidence[[BINS + 6]], evidence[2 * BINS] = (5, 4), 3, 1
+    weights, late = np.empty(TYPES, np.float32), np.empty(LATE, np.float32)
+    never = posterior(evidence, np.log(PRIOR).astype(np.float32), TABLES, weights, late)
+
+    curves, lates = TABLES[2].astype(float), TABLES[3][2].astype(float)
+    q = curves.reshape(TYPES, BINS, -1).mean(axis=2)
+    sent, opened = evidence[:BINS], evidence[BINS : 2 * BINS]
+    power = 0.7
+    rhythm = np.exp(power * (opened * np.log(q) + (sent - opened) * np.log(1 - q)).sum(axis=1))
+    prior = np.outer(PRIOR[: LEVELS - 1], PRIOR[LEVELS : LEVELS + SHAPES]).ravel()
+    chance = PRIOR[-LATE:] * (lates * (1 - lates) ** 5) ** power
+    some = np.outer(prior * rhythm, chance)
+    epsilon = float(TABLES[4][2])
+    none = PRIOR[LEVELS - 1] * (epsilon**4 * (1 - epsilon) ** 5) ** power
+    total = some.sum() + none
+
+    assert np.allclose(weights, some.sum(axis=1) / total, atol=1e-5)
+    assert np.allclose(late, chance / chance.sum(), atol=1e-5)
+    assert abs(never - none / total) < 1e-6
 
 
 def test_an_hour_does_not_look_good_for_being_used_often():
-    """A sender who always sends at nine does not make nine o'clock the best hour."""
-    exposures, opens = np.zeros(168, np.int64), np.zeros(168, np.int64)
-    exposures[9], opens[9] = 10_000, 1_000
-    exposures[33], opens[33] = 500, 150
-
-    rates = shrunk_rates(exposures, opens, np.full(168, PRIOR_RATE))
-
-    assert opens[9] > opens[33]
-    assert rates[33] > rates[9]
+    """Thirty sends at nine with three opens lose against three in the evening with two."""
+    evidence = np.zeros(EVIDENCE)
+    evidence[[3, 6]], evidence[[BINS + 3, BINS + 6]] = (30, 3), (3, 2)
+    scores, deviations = scored(evidence)
+    assert scores[0, 19] > 2 * scores[0, 10]
+    assert deviations[0, 19] > deviations[0, 10]
 
 
-def test_an_unknown_client_is_answered_by_what_all_clients_know():
-    """Nothing known: the flat prior; then the sum over partitions; tier says so."""
-    directory = ModelDirectory()
-    nobody = np.array([1], np.uint64), np.array([0], np.uint64)
-    none = np.zeros((1, 24), np.uint8)
-    scores, tier, _, _ = directory.slots(*nobody, none, none)
-    assert np.allclose(scores, PRIOR_RATE)
-    assert tier[0] == 3
-
-    for origin in (0, 1):
-        exposures, opens = np.full(168, 1_000), np.full(168, 500)
-        totals = state(ALL_CLIENTS, exposures, opens)
-        totals.origin = origin
-        directory.apply(totals.to_bytes())
-    scores, tier, _, _ = directory.slots(*nobody, none, none)
-    assert np.allclose(scores, (1_000 + 8 * PRIOR_RATE) / 2_008)
-    assert tier[0] == 3
+def test_a_late_open_says_nothing_of_the_hour():
+    """It raises every hour's probability and none above another."""
+    none, late = np.zeros(EVIDENCE), np.zeros(EVIDENCE)
+    none[:BINS] = late[:BINS] = 1
+    late[2 * BINS] = 1
+    (before, _), (after, _) = scored(none), scored(late)
+    assert (after > before).all()
+    assert abs(np.ptp(after[0]) - np.ptp(before[0])) < 0.05
 
 
-def test_scores_are_probabilities_whatever_the_counts():
-    """Level and shape can push a score up, never above 1."""
-    exposures = np.full((1, 24), 255, np.uint8)
-    scores = score_recipients(
-        exposures, exposures, np.zeros(1, np.int64), np.full((1, 168), 0.5), 1
-    )
+def test_who_never_opens_is_told_so():
+    """Thirty silent sends leave little hope, and little doubt."""
+    evidence = np.zeros(EVIDENCE)
+    evidence[:BINS] = 4
+    scores, _ = scored(evidence)
+    assert scores.max() < 0.05
 
-    assert scores.max() <= 1.0
-    assert scores.min() > 0.9
+
+def test_other_clients_help_only_if_asked_to():
+    """Nothing known: the assumed population; pooled, what all partitions' clients do."""
+    nobody = np.array([1], np.uint64), np.array([0], np.uint64), np.zeros((1, EVIDENCE), np.float32)
+    rhythms = 100 * PRIOR
+    rhythms[LEVELS - 1] = 1_000
+    for pool, tier in ((False, 4), (True, 3)):
+        directory = ModelDirectory(pool_clients=pool)
+        flat = directory.slots(*nobody).scores
+        for origin in (0, 1):
+            totals = state(ALL_CLIENTS, np.full(168, 100), np.full(168, 9), rhythms)
+            totals.origin = origin
+            directory.apply(totals.to_bytes())
+        found = directory.slots(*nobody)
+        assert found.tiers[0] == tier
+        assert (found.scores.mean() < 0.5 * flat.mean()) == pool
+
+
+def test_weekday_factors_are_per_send():
+    """Mondays with twice the odds, sent twice as much to."""
+    exposures = np.repeat([20_000] + 6 * [10_000], 24) // 24
+    opens = np.round(exposures * np.repeat([1 / 3] + 6 * [0.2], 24))
+    factors = day_factors(exposures, opens)
+    assert abs(factors[0] / factors[1] - 2) < 0.1
+    assert np.ptp(factors[1:]) < 0.01

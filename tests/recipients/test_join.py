@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from oracle.recipients import labels as expected_labels
 from sendtide.events.columns import pack, unpack
-from sendtide.events.rhythm import BINS
+from sendtide.events.rhythm import BINS, EVIDENCE, PROMPT_MS
 from sendtide.recipients import RecipientPartition, digest, restore, snapshot
+from sendtide.recipients.history import evidence_of
+from sendtide.recipients.tables import PERIOD_MS, RHYTHM_PERIODS
 
 from .events import HOUR, SETTINGS, START, apply
 
@@ -140,6 +142,59 @@ def test_an_open_after_a_send_is_not_in_its_history_though_its_own_send_was_labe
             )
     assert opens == {0: 0.0, 1: 0.0}
     assert state.people["opens"][0] == 1
+
+
+def recounted(sends, engagements):
+    """Person to evidence of retired sends, by plain counting over the oracle's labels."""
+    found = {}
+    for offset, label in expected_labels(sends, engagements, SETTINGS).items():
+        row = sends[offset]
+        opened, clicked, _, delay_s = label[:4]
+        evidence = found.setdefault(row["person"], [0] * EVIDENCE)
+        place = (row["time"] // HOUR % 24) // (24 // BINS)
+        evidence[place] += 1
+        reach_s = PROMPT_MS // 1000 * (2 if clicked else 1)
+        if (opened and delay_s < reach_s) or (clicked and not opened):
+            evidence[BINS + place] += 1
+        elif opened:
+            evidence[2 * BINS] += 1
+    return found
+
+
+@settings(max_examples=100)
+@given(topics=streams(), schedule=schedules())
+def test_hours_are_counted_as_an_independent_recount_has_them(topics, schedule):
+    """Sends and prompt opens by bin, and late opens, of retired sends, for any schedule."""
+    sends = [s for s in topics[0] if not s.get("erase")]
+    state, _ = run((sends, *topics[1:]), schedule)
+    expected = recounted(sends, topics[1])
+    for row in range(state.recipients):
+        both = state.rhythm[row].reshape(2, EVIDENCE).sum(axis=0).tolist()
+        assert both == expected.get(int(state.people["low"][row]), [0] * EVIDENCE)
+
+
+def test_old_halves_fade_in_any_order():
+    """Sends half a year apart, merged in either order, leave the same, and the older one fades."""
+    half_ms = RHYTHM_PERIODS * PERIOD_MS
+    times = [START, START + half_ms, START + 3 * half_ms]
+    ended = {"id": 9, "client": 5, "person": 2, "message": 99, "kind": "delivered", "machine": 0}
+    tables = []
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        state = RecipientPartition(0, replace(SETTINGS, sends_lateness_ms=4 * half_ms))
+        for offset, k in enumerate(order):
+            apply(state, 0, [{"id": k + 1, "client": 5, "person": 1, "time": times[k]}], offset)
+        apply(state, 1, [{**ended, "time": times[2] + 99 * HOUR}], 0)
+        tables.append(state.rhythm[0].tolist())
+    assert tables[0] == tables[1] == tables[2]
+    assert sum(tables[0]) == 1
+
+    state = RecipientPartition(0, SETTINGS)
+    apply(state, 0, [{"id": 1, "client": 5, "person": 1, "time": START}], 0)
+    apply(state, 1, [{**ended, "time": START + 99 * HOUR}], 0)
+    ages = START // half_ms * half_ms + np.array([half_ms // 2, 3 * half_ms // 2, 2 * half_ms])
+    rows = np.zeros(3, np.int32)
+    faded = evidence_of(rows, ages, state.people, state.rhythm, state.pending, settled=False)
+    assert faded.sum(axis=1).tolist() == [1, 0.5, 0]
 
 
 def test_what_is_late_is_counted_and_changes_nothing():

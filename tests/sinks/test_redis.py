@@ -180,7 +180,7 @@ def test_plain_redis_py_can_read(own_server, sample):
 
     raw = redis.Redis.from_url(url).get(f"sendtide:1:{{{name}}}:recipient:{digits.decode()}")
 
-    assert raw[0] == 1
+    assert raw[0] == 2
     assert raw[3] == records["best_hour"][0]
     assert int.from_bytes(raw[8:16], "little") == records["event_time_ms"][0]
     assert list(raw[56:224]) == records["scores"][0].tolist()

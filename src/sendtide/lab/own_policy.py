@@ -117,7 +117,7 @@ class Sendtide:
         order = np.argsort(live.ids[:, 1])
         return self._directory.slots(live.client[order], live.segment[order], live.evidence[order])
 
-    def learn(self, campaign: int, sent: I64, seen: Outcomes) -> None:
+    def learn(self, campaign: int, sent: I64, seen: Outcomes) -> None:  # noqa: ARG002
         """Let sends and engagements come in, then models learn and travel."""
         self.predicted.append(self._told)
         self.opened.append(seen.opened)

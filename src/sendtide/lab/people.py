@@ -50,7 +50,7 @@ class People:
         centre = rng.choice([7.5, 12.5, 20.5], n, p=[0.3, 0.25, 0.45])
         self._hour = (centre + rng.normal(0, 1.6, n)) % 24
         self._second_hour = (self._hour + rng.uniform(4, 14, n)) % 24
-        self._width, self._second_width = rng.uniform(1.1, 2.8, (2, n))
+        self._width, self._second_width = rng.uniform(1.5, 4.0, (2, n))
         self._height = rng.beta(2.2, 2.8, n)
         self._second_share = np.where(rng.random(n) < 0.4, rng.uniform(0.1, 0.6, n), 0)
         self._floor = rng.beta(1.2, 40, n)
@@ -63,7 +63,7 @@ class People:
         self._drift = np.where(rng.random(n) < 0.25, rng.normal(0, 1.5, n), 0)
         self._tires = rng.uniform(0, 0.1, n)
 
-    def attention(self, campaign: int, day: Any, local_hours: F64, weekday: I64) -> F64:
+    def attention(self, campaign: int, day: Any, local_hours: Any, weekday: I64) -> F64:
         """P(prompt open) of messages sent at local hours (n, s); day: of the year, (n, 1)."""
         shift = self._drift * campaign / self.campaigns
         late = np.where(weekday >= 5, self._weekend_shift[:, None], 0)

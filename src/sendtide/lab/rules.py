@@ -114,7 +114,7 @@ class OpenHistogram(_Rule):
         super().__init__(people, seed)
         self.counts = np.zeros((people.n, _DAY), np.int64)
 
-    def choose(self, campaign: int, slots: I64, *, learning: bool) -> I64:
+    def choose(self, campaign: int, slots: I64, *, learning: bool) -> I64:  # noqa: ARG002
         """While learning the sender keeps the habit, as where such histograms are built."""
         chosen = nearest(self.local(slots), self.counts.argmax(axis=1))
         unknown = self.counts.sum(axis=1) == 0

@@ -1,9 +1,9 @@
 """Which slot of a window a request gets: best, sampled or uniform, with its exact probability.
 
 Arms: a control share of recipients (`events.hashing.in_control`) gets a slot drawn uniformly from
-the window. Of the others' requests an explore share is decided by Thompson sampling: a rhythm is drawn
-from the recipient's posterior and its best slot taken (a flat rhythm, or a never-opener, has no
-best slot: uniform). The rest get the slot with the highest score, the earliest of equals.
+the window. Of the others' requests an explore share is decided by Thompson sampling: a rhythm is
+drawn from the recipient's posterior and its best slot taken (a flat rhythm, or a never-opener, has
+no best slot: uniform). The rest get the slot with the highest score, the earliest of equals.
 
 A rhythm's best slot is a function of the rhythm, so the probability that Thompson sampling takes a
 slot is a sum of posterior weights, exact and cheap::

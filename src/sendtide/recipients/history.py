@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from sendtide.events.examples import PERIOD_MS
 from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, LATE, PROMPT, promptness
 from sendtide.recipients.periods import counted, newest_sum, shifted
 from sendtide.recipients.tables import MINUTE_MS, NEVER, NONE, RHYTHM_PERIODS
 
-__all__ = ["evidence_of", "histories"]
+__all__ = ["evidence_of", "histories", "whole_counts"]
 
 _HOUR_MS = 3_600_000.0
 _RECENT_PERIODS = 12
@@ -97,3 +98,10 @@ def evidence_of(
             elif how == LATE:
                 out[i, 2 * BINS] += 1
     return out
+
+
+def whole_counts(evidence: NDArray[np.float32] | None, n: int) -> NDArray[np.uint8]:
+    """(n, EVIDENCE) as it travels with examples: rounded, at most 255; zeros for None."""
+    if evidence is None:
+        return np.zeros((n, EVIDENCE), np.uint8)
+    return np.asarray(np.minimum(np.rint(evidence), 255), np.uint8)

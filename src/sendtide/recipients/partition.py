@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.examples import HISTORY_COLUMNS
-from sendtide.events.rhythm import EVIDENCE
 from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.due import DueRing
-from sendtide.recipients.history import evidence_of, histories
+from sendtide.recipients.history import evidence_of, histories, whole_counts
 from sendtide.recipients.join import settle
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
 from sendtide.recipients.settings import JoinSettings
@@ -359,6 +358,8 @@ class RecipientPartition:
         delay_s = np.where(opened, (sends["open_ms"] - sends["sent_ms"]) // 1000, -1)
         end_ms = sends["sent_ms"] + self.settings.horizon_ms
         zero = np.zeros(len(rows), np.uint8)
+        tables = self.people, self.rhythm, self.pending
+        known = evidence_of(owners, sends["sent_ms"], *tables, settled=True) if labelled else None
         return {
             "client": self.people["client"][owners],
             "segment": sends["segment"],
@@ -373,17 +374,8 @@ class RecipientPartition:
             "arm": zero,
             "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
-            "evidence": self._evidence_before(owners, sends["sent_ms"], labelled),
+            "evidence": whole_counts(known, len(rows)),
         }
-
-    def _evidence_before(
-        self, owners: NDArray[np.int32], sent_ms: NDArray[np.int64], labelled: bool
-    ) -> NDArray[np.uint8]:
-        """(n, EVIDENCE) of labelled sends' recipients, those sends and later ones left out."""
-        if not labelled:
-            return np.zeros((len(owners), EVIDENCE), np.uint8)
-        found = evidence_of(owners, sent_ms, self.people, self.rhythm, self.pending, settled=True)
-        return np.asarray(np.minimum(np.rint(found), 255), np.uint8)
 
     def _purge_orphans(self) -> None:
         """Free orphans whose send can no longer come; only when there are many."""

@@ -1,6 +1,6 @@
 """Writes the read model into Redis or Valkey: few round trips, many values in each, all fenced.
 
-Cost sketch (240-byte records, one writer, loopback, two shared cores): a pipeline of SET EX costs
+Cost sketch (264-byte records, one writer, loopback, two shared cores): a pipeline of SET EX costs
 the writer about 18 µs a record and the server 3; one script call for a thousand of them 1.4 and
 1.6 (with MSETEX; 2.1 to 2.6 without). So every write is a script over up to `CHUNK` keys, and up
 to `PIPELINE` scripts share a round trip. The script compares the owner's epoch with the fence

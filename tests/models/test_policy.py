@@ -1,0 +1,84 @@
+"""What is logged as a decision's probability is how often that decision is made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sendtide.events.hashing import ARMS, in_control
+from sendtide.events.rhythm import BINS, EVIDENCE
+from sendtide.models import ModelDirectory
+
+REQUESTS = 20_000
+SLOTS = 24
+
+
+def decided(evidence, control, explore, keys, start=100, salt=""):
+    """Decisions of many recipients who all have this evidence."""
+    n = len(keys)
+    directory = ModelDirectory()
+    clients, segments = np.full(n, 7, np.uint64), np.zeros(n, np.uint64)
+    table = np.tile(evidence, (n, 1)).astype(np.float32)
+    scores = directory.slots(clients, segments, table).scores
+    windows = [(start + np.arange(SLOTS)) % 168] * n
+    people = np.stack([keys, keys + np.uint64(1)], axis=1)
+    controlled = in_control(clients, people, salt, control)
+    found = directory.choose(
+        clients, segments, table, scores, windows, controlled, (control, explore), keys
+    )
+    return [np.array(column) for column in zip(*found, strict=True)]
+
+
+def evening_person():
+    evidence = np.zeros(EVIDENCE)
+    evidence[:BINS] = 4
+    evidence[BINS + 6] = 3
+    return evidence
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.5), (0.05, 0.2), (0.0, 1.0), (1.0, 0.0)])
+def test_slots_come_as_often_as_their_propensity_says(shares):
+    """Chi-square of observed slots against logged probabilities; every slot told is consistent."""
+    keys = np.random.default_rng(4).integers(1, 1 << 62, REQUESTS).astype(np.uint64)
+    slot, propensity, arm = decided(evening_person(), *shares, keys)
+    told = np.zeros(SLOTS)
+    told[slot] = propensity
+    counts = np.bincount(slot, minlength=SLOTS)
+    rare = counts.sum() * told < 5
+    observed = np.append(counts[~rare], counts[rare].sum())
+    expected = np.append(told[~rare], 1 - told[~rare].sum()) * REQUESTS
+    used = expected > 1e-6
+
+    assert stats.chisquare(observed[used], expected[used], sum_check=False).pvalue > 1e-3
+    assert all(len(set(propensity[slot == s].round(12))) <= 1 for s in range(SLOTS))
+    assert abs((arm == ARMS.index("control")).mean() - shares[0]) < 0.01
+    assert propensity.min() >= shares[0] / SLOTS
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_replay_decides_the_same(seed):
+    """A decision is a function of the request's hash and what is known."""
+    keys = np.random.default_rng(seed).integers(1, 1 << 62, 50).astype(np.uint64)
+    once, again = (decided(evening_person(), 0.1, 0.5, keys) for _ in range(2))
+    assert all((a == b).all() for a, b in zip(once, again, strict=True))
+
+
+def test_the_optimised_slot_is_the_best_of_the_window():
+    """Without control and exploring, the highest score is taken, with probability one."""
+    keys = np.arange(1, 100, dtype=np.uint64)
+    slot, propensity, arm = decided(evening_person(), 0.0, 0.0, keys, start=0)
+    assert set(slot.tolist()) <= {18, 19, 20}
+    assert set(propensity.tolist()) == {1.0}
+    assert set(arm.tolist()) == {ARMS.index("optimised")}
+
+
+def test_another_salt_draws_another_control_group():
+    """Membership is fixed for a salt and independent between salts."""
+    ids = np.random.default_rng(1).integers(0, 1 << 62, (20_000, 2)).astype(np.uint64)
+    clients = np.full(len(ids), 3, np.uint64)
+    one, other = (in_control(clients, ids, salt, 0.3) for salt in ("", "b"))
+    assert (one == in_control(clients, ids, "", 0.3)).all()
+    assert abs((one & other).mean() - 0.09) < 0.01
