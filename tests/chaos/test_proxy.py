@@ -1,4 +1,4 @@
-"""Every toxic does to real sockets what its name says, can be switched off again, and is counted."""
+"""Every toxic does to real sockets what its name says, can be switched off, and is counted."""
 
 from __future__ import annotations
 

@@ -6,17 +6,29 @@ Python, from bytes the broker has acknowledged. Limit: one machine; no lost disk
 of hardware.
 """
 
+from sendtide.chaos.matrix import (
+    MUTATIONS,
+    ROWS,
+    Result,
+    Row,
+    as_json,
+    chosen,
+    run_mutation,
+    run_row,
+)
 from sendtide.chaos.proxy import FaultProxy
+from sendtide.chaos.stand import Stand
 from sendtide.chaos.toxics import (
     Bandwidth,
     Latency,
     LimitData,
     ResetPeer,
-    SlowClose,
     Slicer,
+    SlowClose,
     Timeout,
     Toxic,
 )
 
-__all__ = ["Bandwidth", "FaultProxy", "Latency", "LimitData", "ResetPeer", "Slicer", "SlowClose"]
-__all__ += ["Timeout", "Toxic"]
+__all__ = ["MUTATIONS", "ROWS", "Bandwidth", "FaultProxy", "Latency", "LimitData", "ResetPeer"]
+__all__ += ["Result", "Row", "Slicer", "SlowClose", "Stand", "Timeout", "Toxic", "as_json"]
+__all__ += ["chosen", "run_mutation", "run_row"]

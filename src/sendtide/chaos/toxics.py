@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Bandwidth", "Latency", "LimitData", "ResetPeer", "SlowClose", "Slicer", "Stream"]
+__all__ = ["Bandwidth", "Latency", "LimitData", "ResetPeer", "Slicer", "SlowClose", "Stream"]
 __all__ += ["Timeout", "Toxic"]
 
 Stream: TypeAlias = Literal["upstream", "downstream"]

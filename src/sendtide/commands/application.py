@@ -51,6 +51,7 @@ _COMMANDS: Final = {
     "predict": "Show one recipient's best hours and what they rest on.",
     "models": "Show every client's models and how they do.",
     "doctor": "Check this machine and the servers, and say what to do.",
+    "chaos": "Inject faults into real servers and workers, and recount.",
     "bench": "Measure parity, a worker's speed, and freshness.",
     "endpoint": "The same as serve.",
 }
