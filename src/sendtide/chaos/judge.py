@@ -1,7 +1,7 @@
 """The oracles: what the program says it did, against a recount of what the broker acknowledged.
 
-- O1, the ledger: buckets, events per client and kind, sends and opens per recipient, answers,
-  dead letters, all from Redis and the output topics, against `recount`.
+- O1, the ledger: buckets, events per client and kind, sends and opens per recipient, answers and
+  dead letters; all from Redis and the output topics, against `recount`.
 - O2, the replay: each partition's last snapshot has the digest of a clean replay of its log, and
   the clean replay makes as many example rows as stage B has applied.
 - O3, the order: see `watch`; at the end the group's offsets, the snapshots' and the log's are equal.

@@ -65,7 +65,7 @@ def is_time(value: Any) -> bool:
     )
 
 
-def optional(check: Callable[[object], bool]) -> Callable[[object], bool]:
+def optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     """Null or what `check` takes."""
     return lambda value: value is None or check(value)
 
@@ -104,7 +104,7 @@ ALLOWED: dict[str, Checks] = {
     },
     ENGAGEMENTS: {
         "machine": optional(lambda v: type(v) is bool),
-        "revenue": optional(lambda v: type(v) in (int, float) and 0 <= v <= 10_000_000),
+        "revenue": optional(lambda v: type(v) in {int, float} and bool(0 <= v <= 10_000_000)),
     },
     REQUESTS: PLACE,
 }

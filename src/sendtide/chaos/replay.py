@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ from sendtide.state import SnapshotStore
 __all__ = ["Clean", "replayed"]
 
 _BATCH: Final = 5_000
-_READ_S: Final = 20.0
+_READ_S: Final = 30.0
+_WAIT_S: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -103,15 +105,16 @@ def _log(kafka: str, topic: str, number: int) -> Iterator[list[Any]]:
     settings: dict[str, Any] = {"bootstrap.servers": kafka, "group.id": "replay"}
     reader = Consumer({**settings, "enable.partition.eof": True, "enable.auto.commit": False})
     reader.assign([TopicPartition(topic, number, 0)])
+    deadline = time.monotonic() + _READ_S
     try:
         while True:
-            found = reader.consume(_BATCH, _READ_S)
+            found = reader.consume(_BATCH, _WAIT_S)  # waits in vain for more at the end
             messages = [message for message in found if not message.error()]
             if messages:
                 yield messages
             if len(messages) < len(found):
                 return
-            if not found:
+            if time.monotonic() > deadline:
                 msg = f"{topic}/{number} cannot be read to its end within {_READ_S} s"
                 raise RuntimeError(msg)
     finally:
