@@ -20,6 +20,7 @@ The way of an event, room by room::
     pipeline     the deployment file: topics, models, windows, thresholds
     lab          a simulated provider, evaluation
     local        the embedded broker and Redis
+    chaos        faults on purpose, and a judge of what they cost
     commands     the command line
 
 Imports run one way, down this list; `tests/test_tidy.py` holds the table.

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from oracle.ledger import recount
+from sendtide.chaos.recount import recount
 from sendtide.events.errors import ConfigurationError
 from sendtide.events.messages import ENGAGEMENT_KINDS, EngagementEvent, SendEvent, SendRequest
 from sendtide.lab import Drift, Ledger, Scenario, Simulator, event_records, live

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from oracle.ledger import recount
+from sendtide.chaos.recount import recount
 from sendtide.connectors import partition_of
 from sendtide.events.batch import Names
 from sendtide.gate import EngagementGate, RequestGate, SendGate

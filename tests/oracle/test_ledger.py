@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oracle.ledger import recount
+from sendtide.chaos.recount import recount
 from sendtide.events.batch import Names
 from sendtide.gate import EngagementGate, RequestGate, SendGate
 

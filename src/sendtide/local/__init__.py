@@ -7,12 +7,13 @@ Limit: the embedded broker keeps everything in memory; a restart forgets all. Ap
 data in the folder it is given, and needs Java and Maven.
 """
 
-from sendtide.local.kafka import fetch_kafka, start_kafka, stop_kafka
+from sendtide.local.kafka import KAFKA_VERSION, fetch_kafka, start_kafka, stop_kafka
 from sendtide.local.ports import free_port
 from sendtide.local.processes import ServerProcess, start_program
 from sendtide.local.servers import start_broker, start_redis, start_valkey
 
 __all__ = [
+    "KAFKA_VERSION",
     "ServerProcess",
     "fetch_kafka",
     "free_port",

@@ -40,10 +40,11 @@ _SETTINGS: Final = """\
 process.roles=broker,controller
 node.id={number}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}{behind}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}{before}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT
 log.dirs={data}
 default.replication.factor={copies}
 min.insync.replicas={in_sync}
@@ -93,11 +94,19 @@ def fetch_kafka() -> Path:
     return libraries
 
 
-def start_kafka(folder: Path, brokers: int = 1, port: int | None = None) -> list[ServerProcess]:
+def start_kafka(
+    folder: Path,
+    brokers: int = 1,
+    port: int | None = None,
+    proxied: tuple[int, int] | None = None,
+) -> list[ServerProcess]:
     """Start `brokers` nodes, each broker and controller, with their logs and data in `folder`.
 
     Each one's `address` is `127.0.0.1:<port>`; `port` is the first one's, a free one if absent. A
     folder with data goes on where it stopped. Ready means: all of them are in each other's cluster.
+
+    proxied: of a single broker, a second port to listen on and the one that clients of it are told
+    to come back to: that of a proxy before it.
 
     Raises:
         ConfigurationError: jars or Java missing, or the port taken. Unavailable: not ready in time.
@@ -110,7 +119,7 @@ def start_kafka(folder: Path, brokers: int = 1, port: int | None = None) -> list
     servers: list[ServerProcess] = []
     try:
         for number, (client, controller) in enumerate(ports, start=1):
-            settings = _prepared(folder, number, client, controller, voters, brokers)
+            settings = _prepared(folder, number, client, controller, voters, brokers, proxied)
             _format(libraries, settings, _cluster_id(folder))
             name, address = f"kafka-{number}", f"127.0.0.1:{client}"
             command = [*_JAVA, "-cp", f"{libraries}/*", "kafka.Kafka", str(settings)]
@@ -153,12 +162,19 @@ def _copy_jars(work: Path) -> None:
 
 
 def _prepared(
-    folder: Path, number: int, client: int, controller: int, voters: str, brokers: int
+    folder: Path,
+    number: int,
+    client: int,
+    controller: int,
+    voters: str,
+    brokers: int,
+    proxied: tuple[int, int] | None,
 ) -> Path:
     """The settings file of one node, written anew for each start: ports change."""
     home = folder / f"broker-{number}"
     home.mkdir(parents=True, exist_ok=True)
     copies = min(3, brokers)
+    behind, before = (f",PROXIED://127.0.0.1:{port}" for port in proxied) if proxied else ("", "")
     settings = home / "server.properties"
     settings.write_text(
         _SETTINGS.format(
@@ -166,6 +182,8 @@ def _prepared(
             voters=voters,
             client=client,
             controller=controller,
+            behind=behind,
+            before=before,
             data=home / "data",
             copies=copies,
             in_sync=min(2, copies),

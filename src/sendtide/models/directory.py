@@ -20,7 +20,6 @@ from sendtide.models.registry import ALL_CLIENTS, ModelState
 from sendtide.models.rhythm import PRIOR, TABLES
 from sendtide.models.send_time import (
     DAYS,
-    PRIOR_RATE,
     PRIOR_STRENGTH,
     day_factors,
     population_shares,

@@ -21,6 +21,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from zoneinfo import available_timezones
 
 SENDS, ENGAGEMENTS, REQUESTS = "email.sends", "email.engagements", "email.requests"
@@ -39,38 +40,50 @@ CONTENT = {
     "unclickable_images": 10_000,
 }
 
+__all__ = ["Record", "Recount", "recount"]
+
 Record = tuple[str, bytes | None, bytes | None, int]
 Who = tuple[str, str]
 
 
 def is_name(value: object) -> bool:
+    """A client, a source, a segment."""
     return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
 def is_identifier(value: object) -> bool:
+    """An event or a message."""
     return isinstance(value, str) and len(value) <= 128 and TEXT.fullmatch(value) is not None
 
 
-def is_time(value: object) -> bool:
-    return type(value) is int and 946_684_800_000 <= value <= 4_102_444_800_000
+def is_time(value: Any) -> bool:
+    """Milliseconds between the years 2000 and 2100."""
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and 946_684_800_000 <= value <= 4_102_444_800_000
+    )
 
 
-def optional(check: Callable[[object], bool]) -> Callable[[object], bool]:
+def optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Null or what `check` takes."""
     return lambda value: value is None or check(value)
 
 
-def at_most(limit: int) -> Callable[[object], bool]:
-    return lambda value: type(value) is int and 0 <= value <= limit
+def at_most(limit: int) -> Callable[[Any], bool]:
+    """A whole number up to `limit`."""
+    return lambda v: type(v) is int and 0 <= v <= limit
 
 
-COMMON = {
+Checks = dict[str, Callable[[Any], bool]]
+COMMON: Checks = {
     "source": is_name,
     "id": is_identifier,
     "client_id": is_name,
     "recipient_id": lambda v: isinstance(v, str) and RECIPIENT.fullmatch(v) is not None,
     "event_time_ms": is_time,
 }
-NEEDED = {
+NEEDED: dict[str, Checks] = {
     SENDS: COMMON,
     ENGAGEMENTS: {
         **COMMON,
@@ -79,11 +92,11 @@ NEEDED = {
     },
     REQUESTS: {**COMMON, "window_start_ms": is_time, "window_end_ms": is_time},
 }
-PLACE = {
+PLACE: Checks = {
     "segment": optional(is_name),
     "timezone": optional(lambda value: isinstance(value, str) and value in ZONE),
 }
-ALLOWED = {
+ALLOWED: dict[str, Checks] = {
     SENDS: {
         **PLACE,
         "campaign_id": optional(is_name),
@@ -91,17 +104,18 @@ ALLOWED = {
     },
     ENGAGEMENTS: {
         "machine": optional(lambda v: type(v) is bool),
-        "revenue": optional(lambda v: type(v) in (int, float) and 0 <= v <= 10_000_000),
+        "revenue": optional(lambda v: type(v) in {int, float} and bool(0 <= v <= 10_000_000)),
     },
     REQUESTS: PLACE,
 }
 
 
 def refuse_constant(text: str) -> None:
+    """NaN and Infinity are no JSON."""
     raise ValueError(text)
 
 
-def good_body(topic: str, value: bytes) -> dict | None:
+def good_body(topic: str, value: bytes) -> dict[str, Any] | None:
     """The event's object, or None if the value breaks a rule."""
     if len(value) > 65_536:
         return None
@@ -131,38 +145,49 @@ class Recount:
     horizon; sent: identity to (client, recipient) and time of every applied send.
     """
 
-    buckets: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
-    recipients: dict[Who, Counter] = field(default_factory=lambda: defaultdict(Counter))
-    clients: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
+    buckets: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    recipients: dict[Who, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    clients: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     sent: dict[tuple[str, str], tuple[Who, int]] = field(default_factory=dict)
     opened: set[tuple[str, str]] = field(default_factory=set)
     clicked: set[tuple[str, str]] = field(default_factory=set)
+    bounced: set[tuple[str, str]] = field(default_factory=set)
 
-    def total(self) -> Counter:
+    def total(self) -> Counter[str]:
         """Buckets over all topics; with `in`, the number of records."""
-        total = sum(self.buckets.values(), Counter())
+        total: Counter[str] = sum(self.buckets.values(), Counter())
         total["in"] = total.total()
         return total
 
-    def opens_of(self) -> Counter:
+    def opens_of(self) -> Counter[Who]:
         """Sends opened by a person within the horizon, per (client, recipient)."""
         return Counter(self.sent[identity][0] for identity in self.opened)
 
 
 class _Counting:
-    def __init__(self, skew_ms, lateness_ms, partition):
+    """One pass over the records."""
+
+    def __init__(
+        self,
+        skew_ms: int,
+        lateness_ms: dict[str, int] | None,
+        partition: Callable[[bytes], int] | None,
+    ) -> None:
         self.result = Recount()
         self.skew_ms, self.lateness_ms, self.partition = skew_ms, lateness_ms or {}, partition
-        self.seen, self.forgotten, self.newest, self.engaged = set(), set(), {}, []
+        self.seen: set[tuple[str, str, str]] = set()
+        self.forgotten: set[Who] = set()
+        self.newest: dict[tuple[str, int], int] = {}
+        self.engaged: list[tuple[Who, dict[str, Any]]] = []
 
-    def bucket(self, topic, key, value, timestamp_ms):
+    def bucket(self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int) -> str:
         if value is None:
             return self.forget(topic, key)
         body = good_body(topic, value)
         if body is None:
             return "dead_letter"
         who = (body["client_id"], body["recipient_id"])
-        if key != f"{who[0]}:{who[1]}".encode():
+        if key is None or key != f"{who[0]}:{who[1]}".encode():
             return "dead_letter"
         if body["event_time_ms"] > timestamp_ms + self.skew_ms:
             return "dead_letter"
@@ -177,15 +202,15 @@ class _Counting:
         self.apply(topic, who, body)
         return "applied"
 
-    def forget(self, topic, key):
+    def forget(self, topic: str, key: bytes | None) -> str:
         client, _, recipient = (key or b"").decode(errors="replace").partition(":")
         if topic != SENDS or not NAME.fullmatch(client) or not RECIPIENT.fullmatch(recipient):
             return "dead_letter"
         self.forgotten.add((client, recipient))
         return "applied"
 
-    def is_late(self, topic, key, time_ms):
-        if topic not in self.lateness_ms:
+    def is_late(self, topic: str, key: bytes, time_ms: int) -> bool:
+        if topic not in self.lateness_ms or self.partition is None:
             return False
         where = (topic, self.partition(key))
         newest = self.newest.get(where, time_ms)
@@ -194,7 +219,7 @@ class _Counting:
         self.newest[where] = max(newest, time_ms)
         return False
 
-    def apply(self, topic, who, body):
+    def apply(self, topic: str, who: Who, body: dict[str, Any]) -> None:
         kind = {SENDS: "send", REQUESTS: "request"}.get(topic) or body["kind"]
         self.result.recipients[who][kind] += 1
         self.result.clients[who[0]][kind] += 1
@@ -203,16 +228,18 @@ class _Counting:
         elif topic == ENGAGEMENTS:
             self.engaged.append((who, body))
 
-    def join(self, horizon_ms):
+    def join(self, horizon_ms: int) -> None:
         for who, body in self.engaged:
             identity = (body["source"], body["message_id"])
-            owner, sent_ms = self.result.sent.get(identity, (None, 0))
+            owner, sent_ms = self.result.sent.get(identity, (("", ""), 0))
             if owner != who or not 0 <= body["event_time_ms"] - sent_ms <= horizon_ms:
                 continue
             if body["kind"] == "open" and body.get("machine") is not True:
                 self.result.opened.add(identity)
             elif body["kind"] == "click":
                 self.result.clicked.add(identity)
+            elif body["kind"] == "bounce":
+                self.result.bounced.add(identity)
 
 
 def recount(

@@ -1,0 +1,135 @@
+"""A worker that stops itself at a named point, or breaks a promise: for trials, never for service.
+
+    python -m sendtide.chaos.sabotage [--at POINT:N:SIGNAL] [--break PROMISE] worker ...
+
+The rest of the line is that of `sendtide`. The classes are changed in this process alone, before
+the program begins; the program itself knows no such switch.
+
+Points: before_apply, after_apply (a chunk of stage A), before_commit, before_snapshot,
+mid_snapshot (columns written, manifest not), before_publish (a write of recipients to Redis).
+Promises: fence (an older owner may write), order (offsets go before the work), dedupe (repeats
+count), each of which the judge must miss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from sendtide.recipients import RecipientPartition
+from sendtide.sinks import redis as redis_sink
+from sendtide.sinks.redis import RedisSink
+from sendtide.stages.piece import Piece
+from sendtide.stages.recipient import RecipientStage
+from sendtide.stages.stage import Stage
+from sendtide.state import SnapshotStore
+from sendtide.state.seen import SeenSet
+from sendtide.transport.committer import Committer
+
+__all__ = ["BREAKS", "POINTS", "main"]
+
+_MINE: Final = ("--at", "--break")
+
+
+def _stopping(owner: Any, method: str, number: int, signum: int, *, after: bool = False) -> None:
+    """Let the `number`-th call of a method end or pause this process."""
+    original, calls = getattr(owner, method), 0
+
+    @functools.wraps(original)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if after:
+            result = original(*arguments, **named)
+        if calls == number:
+            os.kill(os.getpid(), signum)
+        return result if after else original(*arguments, **named)
+
+    setattr(owner, method, wrapped)
+
+
+def _mid_snapshot(number: int, signum: int) -> None:
+    original, calls = SnapshotStore._put, 0
+
+    def put(self: SnapshotStore, path: str, data: bytes) -> None:
+        nonlocal calls
+        calls += path.endswith(".manifest")
+        if calls == number and path.endswith(".manifest"):
+            os.kill(os.getpid(), signum)
+        original(self, path, data)
+
+    SnapshotStore._put = put  # type: ignore[method-assign]
+
+
+POINTS: Final[dict[str, Callable[[int, int], None]]] = {
+    "before_apply": lambda n, s: _stopping(RecipientStage, "apply", n, s),
+    "after_apply": lambda n, s: _stopping(RecipientStage, "apply", n, s, after=True),
+    "before_commit": lambda n, s: _stopping(Committer, "commit", n, s),
+    "before_snapshot": lambda n, s: _stopping(SnapshotStore, "write", n, s),
+    "mid_snapshot": _mid_snapshot,
+    "before_publish": lambda n, s: _stopping(RedisSink, "write_recipients", n, s),
+}
+
+
+def _without_fence() -> None:
+    """Older epochs write as they like."""
+    for name in ("_SET_EACH", "_SET_AT_ONCE", "_ERASE", "_COMMANDS"):
+        script = getattr(redis_sink, name).replace("if held and", "if false and")
+        setattr(redis_sink, name, script)
+
+
+def _commit_first() -> None:
+    """Acknowledge a chunk on arrival and do its work a while later."""
+    take = Stage.take
+
+    async def late(self: Stage[Any], piece: Piece) -> None:
+        piece.finish()
+        piece.countdown.parts = 1 << 30
+        await asyncio.sleep(_LATE_S)
+        await take(self, piece)
+
+    Stage.take = late  # type: ignore[method-assign]
+
+
+_LATE_S: Final = 3.0
+
+
+def _without_dedupe() -> None:
+    """Forget between batches which sends were seen."""
+    apply = RecipientPartition.apply_engagements
+
+    def forgetful(self: RecipientPartition, *arguments: Any) -> Any:
+        self.seen[1] = SeenSet(self.settings.dedupe_window)
+        return apply(self, *arguments)
+
+    setattr(RecipientPartition, "apply_engagements", forgetful)  # noqa: B010
+
+
+BREAKS: Final[dict[str, Callable[[], None]]] = {
+    "fence": _without_fence,
+    "order": _commit_first,
+    "dedupe": _without_dedupe,
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Change the classes as asked, then become `sendtide`."""
+    while arguments and arguments[0] in _MINE:
+        option, value, *arguments = arguments
+        if option == "--break":
+            BREAKS[value]()
+        else:
+            point, number, name = value.split(":")
+            POINTS[point](int(number), signal.Signals[name])
+    sys.argv = ["sendtide", *arguments]
+    runpy.run_module("sendtide.commands", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,192 @@
+"""One row of the matrix under way: its topics, its load, its workers, and what is seen of them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sendtide.chaos.judge import Verdict, expectation, judge, taken_in
+from sendtide.chaos.load import Load, mail
+from sendtide.chaos.recount import Record
+from sendtide.chaos.stand import Stand
+from sendtide.chaos.watch import OrderWatch
+from sendtide.events.errors import Unavailable
+from sendtide.events.topics import TOPICS
+from sendtide.local import ServerProcess, start_program
+from sendtide.pipeline import load_pipeline
+from sendtide.transport import TopicSpec, create_topics
+
+__all__ = ["Trial"]
+
+PARTITIONS: Final = 4
+_PIPELINE: Final = """
+[topics]
+prefix = "{prefix}"
+partitions = 4
+[join]
+horizon = "{horizon}"
+[snapshots]
+interval = "1s"
+"""
+_LATENESS_MS: Final = 6 * 3_600_000
+_LOOK_S: Final = 0.05
+_PATIENCE_S: Final = 120.0
+_RATE: Final = 4_000.0
+_SESSION_S: Final = 4
+_TAIL_LINES: Final = 400
+
+
+@dataclass
+class Trial:
+    """What a row's function works with. fired, in_flight: the row's proofs, set as it goes."""
+
+    stand: Stand
+    name: str
+    seed: int
+    events: int = 20_000
+    trouble: float = 0.01
+    zipf: float = 1.1
+    break_promise: str = ""
+    fired: bool = False
+    in_flight: bool = False
+    healed_at: float = 0.0
+    recovered_s: float | None = None
+    notes: list[str] = field(default_factory=list)
+    workers: list[ServerProcess] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder = self.stand.folder / self.name
+        self.folder.mkdir(parents=True)
+        file = self.folder / "pipeline.toml"
+        file.write_text(_PIPELINE.format(prefix=f"{self.name}.", horizon="1h"), "utf-8")
+        self.pipeline = load_pipeline(file)
+        self.file, self.snapshots = file, self.folder / "snapshots"
+        specs = [
+            TopicSpec(
+                self.pipeline.topics.full_name(topic),
+                PARTITIONS,
+                config={"message.timestamp.type": "LogAppendTime"},
+            )
+            for topic in TOPICS
+        ]
+        create_topics({"bootstrap.servers": self.stand.kafka}, specs)
+        self.load = Load(self.stand.kafka, self.pipeline.topics.prefix, _RATE)
+        self.records: Sequence[Record] = mail(
+            self.events, self.seed, trouble=self.trouble, zipf=self.zipf, lateness_ms=_LATENESS_MS
+        )
+        self.watch = OrderWatch(self.stand, self.pipeline, self.name, self.snapshots)
+
+    # -- what a row does ------------------------------------------------------------------------
+
+    def worker(self, *extra: str, at: str = "", prefix: Sequence[str] = ()) -> ServerProcess:
+        """Start one; `at` is a point of `sabotage`, `prefix` a program that starts it."""
+        number = len(self.workers) + 1
+        sabotage = [*(["--at", at] if at else [])]
+        sabotage += ["--break", self.break_promise] if self.break_promise else []
+        module = "sendtide.chaos.sabotage" if sabotage else "sendtide.commands"
+        command = [*prefix, sys.executable, "-m", module, *sabotage, "worker"]
+        command += ["--kafka", self.stand.workers_kafka, "--redis", self.stand.workers_redis]
+        command += ["--pipeline", str(self.file), "--group", self.name]
+        command += ["--session-timeout", str(_SESSION_S), "--snapshots", str(self.snapshots)]
+        command += ["--name", f"worker-{number}", *extra]
+        environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        started = start_program(
+            f"worker-{number}", command, address="", logs=self.folder, environment=environment
+        )
+        self.workers.append(started)
+        return started
+
+    def start_load(self) -> None:
+        """Begin to produce at the pace."""
+        self.load.start(self.records)
+
+    def wait(self, what: str, done: Callable[[], bool], timeout_s: float = _PATIENCE_S) -> None:
+        """Wait until `done`, watching the order all the while.
+
+        Raises:
+            Unavailable: it does not come true in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            self.watch.look()
+            if time.monotonic() > deadline:
+                tails = [worker.tail()[-_TAIL_LINES:] for worker in self.workers]
+                msg = f"{self.name}: {what} did not happen within {timeout_s:.0f} s; {tails}"
+                raise Unavailable(msg)
+            time.sleep(_LOOK_S)
+
+    def wait_share(self, share: float, timeout_s: float = _PATIENCE_S) -> None:
+        """Wait until this share of the records is taken in."""
+        wanted = share * len(self.records)
+        self.wait(f"{share:.0%} of the records", lambda: self.taken_in() >= wanted, timeout_s)
+
+    def taken_in(self) -> int:
+        """Records the gates have taken in, as published."""
+        return taken_in(self.stand.store, self.pipeline)
+
+    def note_in_flight(self) -> None:
+        """Prove that work is in flight now: stored by the broker, not yet taken in."""
+        self.in_flight = self.in_flight or len(self.load.acked) > self.taken_in()
+
+    def kill(self, worker: ServerProcess) -> None:
+        """SIGKILL in the middle of work."""
+        self.note_in_flight()
+        worker.process.send_signal(signal.SIGKILL)
+        self.fired = worker.process.wait() == -signal.SIGKILL
+
+    def healed(self) -> None:
+        """From now on nothing is wrong: the time to recover begins."""
+        self.healed_at = time.monotonic()
+
+    # -- how a row ends -------------------------------------------------------------------------
+
+    def settle(self, bound_s: float) -> None:
+        """Wait until all that was produced is taken in, within the bound, and let workers go."""
+        self.load.finish()
+        total = len(self.load.acked)
+        self.wait("lag 0", lambda: self.taken_in() >= total, bound_s)
+        began = self.healed_at or time.monotonic()
+        self.recovered_s = round(max(0.0, time.monotonic() - began), 2)
+        self._wait_still()
+        for worker in self.workers:
+            if worker.running and (code := worker.stop(60.0)):
+                self.notes.append(f"{worker.name} ended with {code} when asked to stop")
+
+    def _wait_still(self) -> None:
+        """Until stage B's counts stand still: its input is made by stage A."""
+        before, since = None, time.monotonic()
+        while time.monotonic() - since < 1.5:
+            now = self.stand.store.hgetall("sendtide:1:totals")
+            if now != before:
+                before, since = now, time.monotonic()
+            time.sleep(0.2)
+
+    def verdict(self, *, replay: bool = True) -> Verdict:
+        """What the judge says."""
+        found = judge(
+            self.stand.kafka,
+            self.stand.store,
+            self.pipeline,
+            self.name,
+            str(self.snapshots),
+            self.load.acked,
+            replay=replay,
+        )
+        found.findings += self.watch.findings + self.notes
+        found.order_ok = found.order_ok and not self.watch.findings
+        return found
+
+    def end(self) -> None:
+        """Kill what still runs; the row is over."""
+        for worker in self.workers:
+            if worker.running:
+                worker.process.send_signal(signal.SIGKILL)
+                worker.process.wait()
+
+    def planted(self, bucket: str) -> int:
+        """How many records of a bucket are in the load, by the recount."""
+        return expectation(self.records, self.pipeline).total()[bucket]

@@ -1,0 +1,89 @@
+"""O3 while a row runs: what may never fall does not fall.
+
+The group's offsets and each partition's epoch in the fence rise only, and a snapshot is never of
+less than the one before it. A Redis that was emptied or rolled back on purpose starts anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from redis.exceptions import RedisError
+
+from sendtide.chaos.stand import Stand
+from sendtide.events.topics import INPUTS
+from sendtide.pipeline import Pipeline
+from sendtide.state import Manifest
+
+__all__ = ["OrderWatch"]
+
+_FENCE: Final = "sendtide:1:fence:*"
+_EVERY: Final = 10
+_ANSWER_S: Final = 2.0
+
+
+class OrderWatch:
+    """Looks now and then; `findings` says what fell."""
+
+    def __init__(self, stand: Stand, pipeline: Pipeline, group: str, snapshots: Path) -> None:
+        self.findings: list[str] = []
+        self._stand, self._snapshots = stand, snapshots
+        self._looks = 0
+        self._epochs: dict[str, int] = {}
+        self._committed: dict[tuple[str, int], int] = {}
+        self._written: dict[Path, tuple[int, dict[str, int]]] = {}
+        settings = {"bootstrap.servers": stand.kafka, "group.id": group}
+        self._reader = Consumer({**settings, "enable.auto.commit": False, "log_level": 0})
+        self._places = [
+            (pipeline.topics.full_name(topic), number)
+            for topic in INPUTS
+            for number in range(pipeline.topics.partitions)
+        ]
+
+    def forget_redis(self) -> None:
+        """Redis is about to lose what it holds, on purpose."""
+        self._epochs.clear()
+
+    def look(self) -> None:
+        """Compare with what was seen before; a server that is away is not looked at."""
+        self._looks += 1
+        if self._looks % _EVERY:
+            return
+        try:
+            self._look_at_epochs()
+            self._look_at_commits()
+        except (RedisError, KafkaException):
+            return
+        self._look_at_snapshots()
+
+    def _look_at_epochs(self) -> None:
+        for key in self._stand.store.keys(_FENCE):
+            value = self._stand.store.get(key)
+            name, epoch = key.decode(), int(value or 0)
+            if epoch < self._epochs.get(name, 0):
+                self.findings.append(f"{name} fell from {self._epochs[name]} to {epoch}")
+            self._epochs[name] = epoch
+
+    def _look_at_commits(self) -> None:
+        asked = [TopicPartition(*place) for place in self._places]
+        for found in self._reader.committed(asked, timeout=_ANSWER_S):
+            place = (found.topic, found.partition)
+            if found.offset < self._committed.get(place, -1001):
+                self.findings.append(f"{place}: offset fell to {found.offset}")
+            self._committed[place] = found.offset
+
+    def _look_at_snapshots(self) -> None:
+        for file in sorted(self._snapshots.glob("*/*/*.manifest")):
+            try:
+                manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
+            except (OSError, msgspec.MsgspecError):
+                continue  # dropped meanwhile, or spoilt on purpose
+            sequence, offsets = self._written.get(file.parent, (0, {}))
+            if manifest.sequence <= sequence:
+                continue
+            if any(manifest.offsets.get(topic, 0) < at for topic, at in offsets.items()):
+                self.findings.append(f"{file}: {manifest.offsets} is less than {offsets}")
+            self._written[file.parent] = (manifest.sequence, manifest.offsets)

@@ -1,0 +1,122 @@
+"""Faults of workers: killed, asked to stop, paused past their session, moved about."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sendtide.chaos.trial import Trial
+from sendtide.local import ServerProcess
+
+__all__ = ["CLOCK_SKEW", "at_point", "clock_skew", "kill_mid_batch", "rebalance_storm"]
+__all__ += ["stop_in_order", "stop_twice", "zombie"]
+
+_PAUSED_S: Final = 12.0
+"""Three session timeouts."""
+CLOCK_SKEW: Final = "faketime"
+
+
+def kill_mid_batch(trial: Trial) -> None:
+    """SIGKILL while records flow; another worker takes over."""
+    worker = trial.worker()
+    trial.start_load()
+    trial.wait_share(0.3)
+    trial.kill(worker)
+    trial.healed()
+    trial.worker()
+
+
+def at_point(point: str, number: int) -> Callable[[Trial], None]:
+    """SIGKILL at the `number`-th passing of a named point."""
+
+    def act(trial: Trial) -> None:
+        worker = trial.worker(at=f"{point}:{number}:SIGKILL")
+        trial.start_load()
+        trial.wait("the point", lambda: not worker.running)
+        trial.note_in_flight()
+        trial.fired = worker.process.wait() == -signal.SIGKILL
+        trial.healed()
+        trial.worker()
+
+    act.__doc__ = f"SIGKILL at {point.replace('_', ' ')}."
+    return act
+
+
+def stop_in_order(trial: Trial) -> None:
+    """SIGTERM under load: exit code 0, another worker goes on."""
+    worker = trial.worker()
+    trial.start_load()
+    trial.wait_share(0.3)
+    trial.note_in_flight()
+    trial.fired = worker.stop(60.0) == 0
+    trial.healed()
+    trial.worker()
+
+
+def stop_twice(trial: Trial) -> None:
+    """SIGTERM and at once another: it may drop what it holds, not lose it."""
+    worker = trial.worker()
+    trial.start_load()
+    trial.wait_share(0.3)
+    trial.note_in_flight()
+    for _ in range(2):
+        worker.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    trial.wait("its end", lambda: not worker.running, 60.0)
+    trial.fired = True
+    trial.healed()
+    trial.worker()
+
+
+def zombie(trial: Trial) -> None:
+    """Paused before a write to Redis, past its session; another takes over; then it goes on."""
+    paused = trial.worker(at="before_publish:6:SIGSTOP")
+    trial.start_load()
+    trial.wait("the pause", lambda: is_stopped(paused))
+    trial.note_in_flight()
+    time.sleep(_PAUSED_S)
+    trial.worker()
+    trial.load.finish()
+    trial.wait("the takeover", lambda: trial.taken_in() >= len(trial.load.acked))
+    paused.process.send_signal(signal.SIGCONT)
+    trial.fired = True
+    trial.healed()
+    time.sleep(5.0)  # long enough for it to write, were it let
+
+
+def is_stopped(process: ServerProcess) -> bool:
+    """True if the kernel says it is stopped by a signal."""
+    state = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state in {"T", "t"}
+
+
+def rebalance_storm(trial: Trial) -> None:
+    """Workers come and go every two seconds while records flow."""
+    trial.worker()
+    trial.start_load()
+    trial.wait_share(0.1)
+    for _ in range(4):
+        other = trial.worker()
+        time.sleep(3.0)
+        trial.note_in_flight()
+        trial.kill(other)
+    trial.healed()
+
+
+def clock_skew(trial: Trial) -> None:
+    """The second worker's clock is a day behind, the third's a day ahead."""
+    program = shutil.which(CLOCK_SKEW)
+    assert program is not None
+    first = trial.worker()
+    trial.start_load()
+    trial.wait_share(0.2)
+    trial.kill(first)
+    behind = trial.worker(prefix=(program, "-f", "-1d"))
+    trial.wait_share(0.5)
+    trial.kill(behind)
+    trial.healed()
+    trial.worker(prefix=(program, "-f", "+1d"))

@@ -1,0 +1,118 @@
+"""`sendtide chaos`: the fault matrix on real servers of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from sendtide.chaos import MUTATIONS, Result, Row, Stand, as_json, chosen, run_mutation, run_row
+from sendtide.commands.application import CHECK_FAILED
+from sendtide.commands.options import JsonFile
+from sendtide.commands.output import note, progress, publish, table
+from sendtide.commands.program import new_program
+from sendtide.local import KAFKA_VERSION
+
+__all__ = ["chaos", "program"]
+
+program = new_program()
+
+_COLUMNS = ("fault", "fired", "in flight", "lost", "double", "order", "digest", "recovered s", "ok")
+
+
+@program.command()
+def chaos(
+    which: Annotated[
+        Literal["short", "long"], typer.Option("--set", help="A few rows, or all of them.")
+    ] = "short",
+    seed: Annotated[int, typer.Option(min=1, help="Of the simulated mail.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="WORD", help="Rows whose name holds it. Repeat it.")
+    ] = None,
+    mutations: Annotated[
+        bool, typer.Option(help="Break promises on purpose, to see the judge notice.")
+    ] = True,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep logs and data here.")
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Inject faults into real workers, Apache Kafka and Redis, and recount what they did.
+
+    Each row proves that its fault fired while work was in flight, then compares every client,
+    recipient, answer and dead letter with a recount of what the broker had acknowledged. Needs
+    Java, Maven and redis-server. Exit code 1 if a row is not ok.
+
+    Example: `sendtide chaos --set short --seed 7 --json -`
+    """
+    rows = [row for row in chosen(only or [], short=which == "short") if _possible(row)]
+    breaking = MUTATIONS if mutations else ()
+    with tempfile.TemporaryDirectory(prefix="sendtide-chaos-") as scratch:
+        folder = (data or Path(scratch)).absolute()
+        with Stand(folder) as stand, progress() as bar:
+            task = bar.add_task("faults", total=len(rows) + len(breaking))
+            results, broken = [], []
+            for row in rows:
+                results.append(run_row(stand, row, seed))
+                _tell(results[-1])
+                bar.advance(task)
+            for mutation in breaking:
+                outcome, result = run_mutation(stand, mutation, seed)
+                broken.append(outcome)
+                note(f"{outcome['mutation']}: caught {outcome['caught']} {result.findings[:2]}")
+                bar.advance(task)
+            versions = {**_versions(), **stand.versions()}
+    report = {
+        "rows": [as_json(found) for found in results],
+        "mutations": broken,
+        "seed": seed,
+        "versions": versions,
+    }
+    publish(report, json, _shown(results, broken))
+    if not all(found.ok for found in results) or not all(found["caught"] for found in broken):
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _possible(row: Row) -> bool:
+    if row.needs and shutil.which(row.needs) is None:
+        note(f"{row.fault}: left out, {row.needs} is not on the PATH")
+        return False
+    return True
+
+
+def _tell(result: Result) -> None:
+    note(f"{result.fault}: {'ok' if result.ok else 'NOT OK'} ({result.seconds:.0f} s)")
+    for finding in () if result.ok else result.findings:
+        note(f"  {finding}")
+
+
+def _versions() -> dict[str, str]:
+    names = ("sendtide", "confluent-kafka", "faust-streaming", "redis")
+    return {"kafka": KAFKA_VERSION, **{f"python:{name}": version(name) for name in names}}
+
+
+def _shown(results: list[Result], broken: list[dict[str, Any]]) -> Table:
+    rows: list[tuple[object, ...]] = [
+        (
+            found.fault,
+            found.fired,
+            found.in_flight,
+            found.lost,
+            found.double,
+            found.order_ok,
+            found.digest_ok,
+            found.recovered_s,
+            found.ok,
+        )
+        for found in results
+    ]
+    rows += [
+        (f"broken: {found['mutation']}", *[None] * 7, "caught" if found["caught"] else "MISSED")
+        for found in broken
+    ]
+    return table("Faults", _COLUMNS, rows)
