@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from oracle.recipients import labels as expected_labels
 from sendtide.events.columns import pack, unpack
+from sendtide.events.examples import PERIOD_MS
 from sendtide.events.rhythm import BINS, EVIDENCE, PROMPT_MS
 from sendtide.recipients import RecipientPartition, digest, restore, snapshot
 from sendtide.recipients.history import evidence_of
-from sendtide.recipients.tables import PERIOD_MS, RHYTHM_PERIODS
+from sendtide.recipients.tables import RHYTHM_PERIODS
 
 from .events import HOUR, SETTINGS, START, apply
 

@@ -52,6 +52,7 @@ _COMMANDS: Final = {
     "schedule": "Plan when many messages go out, under all rules at once.",
     "models": "Show every client's models and how they do.",
     "doctor": "Check this machine and the servers, and say what to do.",
+    "lab": "Try models and rules where the truth is known, and on real logs.",
     "bench": "Measure speed, freshness, memory, recovery, scale.",
     "chaos": "Break real servers and workers on purpose, and prove that nothing is lost.",
     "endpoint": "The same as serve.",
