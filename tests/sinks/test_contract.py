@@ -153,7 +153,7 @@ def test_erased_recipients_are_gone(store, sample):
     sink.erase_recipients(OWNER, some)
 
     clients, ids = asked(rows)
-    assert reader.records(clients[:3], ids[:3])["layout"].tolist() == [0, 0, 1]
+    assert reader.records(clients[:3], ids[:3])["layout"].tolist() == [0, 0, 2]
 
 
 def test_no_rows_is_no_mistake(store, sample):
