@@ -28,6 +28,7 @@ LEAVES = [
     ("topics", "list"),
     ("topics", "verify"),
     ("replay", "newsletters"),
+    ("lab", "simulate"),
     ("bench", "parity"),
     ("bench", "worker"),
     ("bench", "freshness"),

@@ -74,7 +74,7 @@ def test_unknown_recipients_are_marked(store, sample):
 
     answer = reader.records([clients[0], "acme", clients[1]], [ids[0], "0" * 32, ids[1]])
 
-    assert answer["layout"].tolist() == [2, 0, 1]
+    assert answer["layout"].tolist() == [2, 0, 2]
     assert answer["model_version"].tolist() == [0, 0, 1]
 
 
