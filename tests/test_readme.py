@@ -31,7 +31,7 @@ def test_the_table_names_every_command():
 def test_options_in_the_text_exist(line):
     """Each option named with a command is in the command's help."""
     words = line.split()
-    path = words[1:3] if words[1] in {"bench", "replay", "topics"} else words[1:2]
+    path = words[1:3] if words[1] in {"bench", "lab", "replay", "topics"} else words[1:2]
     shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
     for option in re.findall(r"--[a-z-]+", line):
