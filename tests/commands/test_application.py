@@ -29,6 +29,7 @@ LEAVES = [
     ("topics", "list"),
     ("topics", "verify"),
     ("replay", "newsletters"),
+    ("lab", "simulate"),
     ("bench", "parity"),
     ("bench", "worker"),
     ("bench", "freshness"),

@@ -41,6 +41,8 @@ _LATE: Final = np.array([0.01, 0.03, 0.06, 0.12, 0.2, 0.32])
 _NEVER: Final = 0.003
 """P(open) of a never-opener: a mistake, a tool that was not recognised."""
 
+_NEGLIGIBLE: Final = np.float32(-8)
+"""Logarithm of a weight, relative to the largest, below which a type is left out."""
 _TEMPER: Final = np.float32(0.7)
 """Power of the likelihood (Grünwald and van Ommen 2017, "Inconsistency of Bayesian inference for
 misspecified linear models, and a proposal for repairing it"): no person is exactly of the grid,
@@ -141,7 +143,7 @@ def posterior(evidence: Any, population: Any, tables: Any, weights: Any, late: A
     total = never_share
     for t in range(types):
         excess = weights[t] - top
-        weights[t] = np.exp(excess) if excess > np.float32(-12) else np.float32(0)
+        weights[t] = np.exp(excess) if excess > _NEGLIGIBLE else np.float32(0)
         total += weights[t]
     for t in range(types):
         weights[t] /= total
@@ -158,7 +160,7 @@ def posterior_moments(
         mean[h] = square[h] = np.float32(0)
     for t in range(len(weights)):
         weight = weights[t]
-        if weight > np.float32(1e-5):
+        if weight > np.float32(0):
             for h in range(DAY):
                 miss = np.float32(1) - curves[t, h]
                 mean[h] += weight * miss

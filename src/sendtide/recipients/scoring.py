@@ -132,26 +132,15 @@ def answers(
     """
     live = _live_of(state, batch, people)
     found = scorer.slots(live.client, live.segment, live.evidence)
-    starts, _ = state.zones.local_hours(batch.window_start_ms, live.zone)
     times = [_slot_times(batch, i) for i in range(len(batch))]
-    windows = [
-        (int(start) + np.arange(len(at))) % HOURS_PER_WEEK
-        for start, at in zip(starts, times, strict=True)
-    ]
-    decided = scorer.choose(
-        live.client,
-        live.segment,
-        live.evidence,
-        found.scores,
-        windows,
-        in_control(live.client, live.ids, policy.control_salt, policy.control_share),
-        (policy.control_share, policy.explore_share),
-        batch.identity,
-    )
+    windows = _windows(state, live, times)
+    scored = live.client, live.segment, live.evidence, found.scores
+    controlled = in_control(live.client, live.ids, policy.control_salt, policy.control_share)
+    shares = policy.control_share, policy.explore_share
+    decided = scorer.choose(*scored, windows, controlled, shares, batch.identity)
     chosen = [hours[slot] for hours, (slot, _, _) in zip(windows, decided, strict=True)]
-    chances = scorer.propensities(
-        live.client, batch.event_time_ms, _no_content(len(batch)), live.history
-    )
+    nothing = _no_content(len(batch))
+    chances = scorer.propensities(live.client, batch.event_time_ms, nothing, live.history)
     low, high = intervals(found.scores, found.deviations)
     return [
         PredictionMessage(
@@ -175,6 +164,16 @@ def answers(
         )
         for i, (slot, propensity, arm) in enumerate(decided)
     ]
+
+
+def _windows(
+    state: RecipientPartition, live: Live, times: list[list[int]]
+) -> list[NDArray[np.int64]]:
+    """Local hour of the week of every slot, by request; of each slot's own time, so DST counts."""
+    counts = [len(at) for at in times]
+    flat = np.array([at for window in times for at in window], np.int64)
+    hours, _ = state.zones.local_hours(flat, np.repeat(live.zone, counts))
+    return np.split(hours.astype(np.int64), np.cumsum(counts)[:-1]) if counts else []
 
 
 def _slot_times(batch: RequestBatch, i: int) -> list[int]:

@@ -48,6 +48,7 @@ class RecipientView:
     """One recipient's record, decoded for people and programs.
 
     age_s: now minus the newest event behind the scores. stale: older than the reader's limit.
+    low, high: ends of the scores' 95% credible intervals.
     """
 
     client_id: str
@@ -66,6 +67,8 @@ class RecipientView:
     age_s: float
     stale: bool
     scores: list[float]
+    low: list[float]
+    high: list[float]
 
 
 class Sink(Protocol):

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from sendtide.events.errors import CorruptData
-from sendtide.events.records import TIERS, decode_scores
+from sendtide.events.records import TIERS, decode_deviations, decode_scores, intervals
 from sendtide.sinks.contract import RecipientView
 from sendtide.sinks.summaries import ModelMetrics, ModelSummary
 
@@ -52,6 +52,9 @@ def recipient_view(
 ) -> RecipientView:
     """One record for people."""
     age_s = max(0.0, (now_ms - int(record["event_time_ms"])) / 1000)
+    records = np.array([record])
+    scores = decode_scores(records)
+    low, high = intervals(scores, decode_deviations(records))
     return RecipientView(
         client_id=client,
         recipient_id=recipient_id,
@@ -68,8 +71,14 @@ def recipient_view(
         epoch=int(record["epoch"]),
         age_s=age_s,
         stale=age_s > stale_after_s,
-        scores=decode_scores(np.array([record]))[0].tolist(),
+        scores=scores[0].tolist(),
+        low=low[0].tolist(),
+        high=high[0].tolist(),
     )
+
+
+def _whose(tier: str) -> str:
+    return "an assumed population" if tier == "prior" else f"the history of the {tier}"
 
 
 def explain(view: RecipientView) -> str:
@@ -79,7 +88,8 @@ def explain(view: RecipientView) -> str:
     aged = "STALE: " if view.stale else ""
     return (
         f"Best hour {_DAYS[day]} {hour:02d}:00 local time, open probability "
-        f"{view.open_probability:.1%}, from the history of the {view.tier} "
+        f"{view.open_probability:.1%}, by its hours {view.low[view.best_hour]:.1%} to "
+        f"{view.high[view.best_hour]:.1%}, from {_whose(view.tier)} "
         f"({view.opens} opens of {view.sends} sends, {view.effective_sends:.1f} effective). "
         f"{aged}newest event {age_h:.1f} h ago, model version {view.model_version}."
     )
