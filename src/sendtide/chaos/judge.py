@@ -4,7 +4,7 @@
   dead letters; all from Redis and the output topics, against `recount`.
 - O2, the replay: each partition's last snapshot has the digest of a clean replay of its log, and
   the clean replay makes as many example rows as stage B has applied.
-- O3, the order: see `watch`; at the end the group's offsets, the snapshots' and the log's are equal.
+- O3, the order: see `watch`; at the end the offsets of group, snapshots and log are equal.
 
 An output topic may hold a record twice after a crash where no transaction covers it; readers tell
 by its deterministic id, and so does the judge.
@@ -30,7 +30,7 @@ from sendtide.sinks.topics import dead_letter_headers
 from sendtide.state import SnapshotStore
 from sendtide.transport import partition_of
 
-__all__ = ["Verdict", "expectation", "judge", "read_all", "taken_in"]
+__all__ = ["Verdict", "expectation", "judge", "read_all", "taken_in", "totals"]
 
 _BUCKETS: Final = ("in", "applied", "duplicate", "late", "dead_letter", "erased")
 _READ_S: Final = 20.0
