@@ -1,4 +1,4 @@
-"""A model of broker, Redis and clock drives the real stage through crashes: nothing lost or doubled.
+"""A model of broker, Redis and clock drives the real stage through crashes: its state stays exact.
 
 Everything is real but the wire: gates, join, positions, runtime, snapshots, sink and fence. The
 model decides what is produced, what is delivered, when offsets move and where a worker dies.
@@ -10,6 +10,7 @@ import asyncio
 import copy
 import json
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,7 +40,7 @@ RECORDS = mail(700, 11, trouble=0.03, lateness_ms=6 * HOUR_MS)
 BUCKETS = ("applied", "duplicate", "late", "dead_letter", "erased")
 
 
-class Died(Exception):
+class Death(Exception):  # noqa: N818
     """The worker ends here."""
 
 
@@ -169,15 +170,13 @@ class Crashes(RuleBasedStateMachine):
 
         def put(path, data):
             if point == "before columns" or path.endswith(".manifest"):
-                raise Died
+                raise Death
             SnapshotStore._put(self.stage._snapshots, path, data)
 
         if point != "now":
             self.stage._snapshots._put = put
-            try:
+            with suppress(Death):
                 self.runner.run(self.stage.write_down(self.held))
-            except Died:
-                pass
         self.start()
 
     @rule()

@@ -146,7 +146,11 @@ MUTATIONS: Final = (
     Mutation(
         "commit before apply", "order", Row(fault="killed", act=workers.kill_mid_batch, bound_s=90)
     ),
-    Mutation("de-duplication off", "dedupe", Row(fault="stopped", act=workers.stop_in_order)),
+    Mutation(
+        "de-duplication off",
+        "dedupe",
+        Row(fault="repeats across a restart", act=contents.repeats_across_restart),
+    ),
 )
 
 
