@@ -203,6 +203,7 @@ def read_all(kafka: str, pipeline: Pipeline, topic: str) -> Iterator[Any]:
     name = pipeline.topics.prefix + topic
     settings: dict[str, Any] = {"bootstrap.servers": kafka, "group.id": "judge"}
     settings |= {"enable.partition.eof": True, "enable.auto.commit": False}
+    settings["log_level"] = 2
     reader = Consumer({**settings, "isolation.level": "read_committed"})
     reader.assign([TopicPartition(name, n, 0) for n in range(pipeline.topics.partitions)])
     left = pipeline.topics.partitions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sendtide.chaos import contents, states, wires, workers
@@ -12,7 +12,7 @@ from sendtide.chaos.stand import Stand
 from sendtide.chaos.trial import Trial
 from sendtide.events.errors import SendtideError
 
-__all__ = ["MUTATIONS", "ROWS", "Mutation", "Result", "Row", "run_mutation", "run_row"]
+__all__ = ["MUTATIONS", "ROWS", "Mutation", "Result", "Row", "chosen", "run_mutation", "run_row"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +168,3 @@ def chosen(which: Sequence[str], *, short: bool) -> Iterator[Row]:
             not which and (row.short or not short)
         ):
             yield row
-
-
-def as_json(result: Result) -> dict[str, Any]:
-    """The row for machines."""
-    return asdict(result)

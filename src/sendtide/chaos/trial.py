@@ -74,7 +74,7 @@ class Trial:
             )
             for topic in TOPICS
         ]
-        create_topics({"bootstrap.servers": self.stand.kafka}, specs)
+        create_topics({"bootstrap.servers": self.stand.kafka, "log_level": 2}, specs)
         self.load = Load(self.stand.kafka, self.pipeline.topics.prefix, _RATE)
         self.records: Sequence[Record] = mail(
             self.events, self.seed, trouble=self.trouble, zipf=self.zipf, lateness_ms=_LATENESS_MS
