@@ -15,9 +15,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from sendtide.chaos.load import mail
 from sendtide.chaos.recount import recount
@@ -37,6 +43,7 @@ HOUR_MS = 3_600_000
 TOPICS = tuple(topic.name for topic in INPUTS)
 NOW_MS = 1_790_000_000_000
 RECORDS = mail(700, 11, trouble=0.03, lateness_ms=6 * HOUR_MS)
+PIPELINE = load_pipeline(Path(__file__).parents[2] / "pipelines" / "default.toml")
 BUCKETS = ("applied", "duplicate", "late", "dead_letter", "erased")
 
 
@@ -179,6 +186,17 @@ class Crashes(RuleBasedStateMachine):
                 self.runner.run(self.stage.write_down(self.held))
         self.start()
 
+    @rule(topic=st.sampled_from(TOPICS), count=st.integers(1, 60))
+    def crash_before_apply(self, topic, count):
+        """Dies with a chunk in its hands."""
+        first = self.fetch[topic]
+        chunk = Chunk(self, topic, first, self.broker.logs[topic][first : first + count])
+        self.received(chunk)
+        self.start()
+
+    def received(self, chunk):
+        """A worker that keeps the order does nothing yet."""
+
     @rule()
     def rebalance(self):
         """Leaves in order: written down, committed, another takes over."""
@@ -297,11 +315,35 @@ def outputs(sent):
     return found
 
 
-PIPELINE = load_pipeline(Path(__file__).parents[2] / "pipelines" / "default.toml")
-Crashes.TestCase.settings = settings(
-    max_examples=150,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-TestCrashes = Crashes.TestCase
+class CommitsFirst(Crashes):
+    """A worker that moves the offset before it has done the work."""
+
+    def received(self, chunk):
+        self.broker.offsets[chunk.topic] = chunk.next_offset
+
+
+class ForgetsRepeats(Crashes):
+    """A worker that does not remember which events it has seen."""
+
+    async def taken(self, chunk):
+        state = self.held.state
+        state.seen = [type(seen)(seen.window) for seen in state.seen]
+        await super().taken(chunk)
+
+
+OPTIONS = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+
+
+def test_nothing_is_lost_or_doubled_whatever_happens():
+    """State, counts and outputs equal a clean run's and the recount, after any history."""
+    run_state_machine_as_test(
+        Crashes, settings=settings(max_examples=150, stateful_step_count=30, **OPTIONS)
+    )
+
+
+@pytest.mark.parametrize("broken", [CommitsFirst, ForgetsRepeats])
+def test_the_model_notices_a_broken_promise(broken):
+    """The same machine finds a history in which the broken worker is wrong."""
+    options = settings(max_examples=300, stateful_step_count=30, phases=[Phase.generate], **OPTIONS)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(broken, settings=options)
