@@ -9,14 +9,15 @@ of hardware.
 from sendtide.chaos.matrix import (
     MUTATIONS,
     ROWS,
+    Mutation,
     Result,
     Row,
-    as_json,
     chosen,
     run_mutation,
     run_row,
 )
 from sendtide.chaos.proxy import FaultProxy
+from sendtide.chaos.report import as_json, as_markdown
 from sendtide.chaos.stand import Stand
 from sendtide.chaos.toxics import (
     Bandwidth,
@@ -29,6 +30,17 @@ from sendtide.chaos.toxics import (
     Toxic,
 )
 
-__all__ = ["MUTATIONS", "ROWS", "Bandwidth", "FaultProxy", "Latency", "LimitData", "ResetPeer"]
-__all__ += ["Result", "Row", "Slicer", "SlowClose", "Stand", "Timeout", "Toxic", "as_json"]
+__all__ = ["MUTATIONS", "ROWS", "Bandwidth", "FaultProxy", "Latency", "LimitData", "Mutation"]
+__all__ += [
+    "ResetPeer",
+    "Result",
+    "Row",
+    "Slicer",
+    "SlowClose",
+    "Stand",
+    "Timeout",
+    "Toxic",
+    "as_json",
+    "as_markdown",
+]
 __all__ += ["chosen", "run_mutation", "run_row"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sendtide.chaos import wires, workers
+from sendtide.chaos import contents, states, wires, workers
 from sendtide.chaos.stand import Stand
 from sendtide.chaos.trial import Trial
 from sendtide.events.errors import SendtideError
 
-__all__ = ["MUTATIONS", "ROWS", "Mutation", "Result", "Row", "run_mutation", "run_row"]
+__all__ = ["MUTATIONS", "ROWS", "Mutation", "Result", "Row", "chosen", "run_mutation", "run_row"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,18 @@ ROWS: Final = (
     Row(fault="Redis killed", act=wires.redis_killed),
     Row(fault="Redis flushed", act=wires.redis_flushed),
     Row(fault="Redis rolled back", act=wires.redis_rolled_back),
+    Row(fault="snapshots corrupt", act=states.spoilt(states.corrupt)),
+    Row(fault="snapshots truncated", act=states.spoilt(states.truncated)),
+    Row(fault="snapshots foreign", act=states.spoilt(states.foreign)),
+    Row(fault="snapshots older", act=states.spoilt(states.older)),
+    Row(fault="snapshots not writable", act=states.folder_gone),
+    Row(fault="poison", act=contents.poison, trouble=0.07),
+    Row(fault="disorder", act=contents.disorder),
+    Row(fault="repeats across a restart", act=contents.repeats_across_restart),
+    Row(fault="newer minor, unknown major", act=contents.other_versions, trouble=0.0),
+    Row(fault="hot client", act=contents.hot_client, zipf=3.0),
+    Row(fault="backlog", act=contents.backlog, events=60_000),
+    Row(fault="records deleted unread", act=contents.deleted_range),
 )
 
 
@@ -134,7 +146,11 @@ MUTATIONS: Final = (
     Mutation(
         "commit before apply", "order", Row(fault="killed", act=workers.kill_mid_batch, bound_s=90)
     ),
-    Mutation("de-duplication off", "dedupe", Row(fault="stopped", act=workers.stop_in_order)),
+    Mutation(
+        "de-duplication off",
+        "dedupe",
+        Row(fault="repeats across a restart", act=contents.repeats_across_restart),
+    ),
 )
 
 
@@ -152,8 +168,3 @@ def chosen(which: Sequence[str], *, short: bool) -> Iterator[Row]:
             not which and (row.short or not short)
         ):
             yield row
-
-
-def as_json(result: Result) -> dict[str, Any]:
-    """The row for machines."""
-    return asdict(result)

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import runpy
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,6 +37,11 @@ __all__ = ["BREAKS", "POINTS", "main"]
 _MINE: Final = ("--at", "--break")
 
 
+def _signal(signum: int) -> None:
+    """Act on this very thread: one sent to the process would let it run on for a moment."""
+    signal.pthread_kill(threading.get_ident(), signum)
+
+
 def _stopping(owner: Any, method: str, number: int, signum: int, *, after: bool = False) -> None:
     """Let the `number`-th call of a method end or pause this process."""
     original, calls = getattr(owner, method), 0
@@ -48,7 +53,7 @@ def _stopping(owner: Any, method: str, number: int, signum: int, *, after: bool 
         if after:
             result = original(*arguments, **named)
         if calls == number:
-            os.kill(os.getpid(), signum)
+            _signal(signum)
         return result if after else original(*arguments, **named)
 
     setattr(owner, method, wrapped)
@@ -61,7 +66,7 @@ def _mid_snapshot(number: int, signum: int) -> None:
         nonlocal calls
         calls += path.endswith(".manifest")
         if calls == number and path.endswith(".manifest"):
-            os.kill(os.getpid(), signum)
+            _signal(signum)
         original(self, path, data)
 
     SnapshotStore._put = put  # type: ignore[method-assign]

@@ -55,6 +55,7 @@ class Trial:
     in_flight: bool = False
     healed_at: float = 0.0
     recovered_s: float | None = None
+    replay: bool = True
     notes: list[str] = field(default_factory=list)
     workers: list[ServerProcess] = field(default_factory=list)
 
@@ -73,7 +74,7 @@ class Trial:
             )
             for topic in TOPICS
         ]
-        create_topics({"bootstrap.servers": self.stand.kafka}, specs)
+        create_topics({"bootstrap.servers": self.stand.kafka, "log_level": 2}, specs)
         self.load = Load(self.stand.kafka, self.pipeline.topics.prefix, _RATE)
         self.records: Sequence[Record] = mail(
             self.events, self.seed, trouble=self.trouble, zipf=self.zipf, lateness_ms=_LATENESS_MS
@@ -165,7 +166,7 @@ class Trial:
                 before, since = now, time.monotonic()
             time.sleep(0.2)
 
-    def verdict(self, *, replay: bool = True) -> Verdict:
+    def verdict(self) -> Verdict:
         """What the judge says."""
         found = judge(
             self.stand.kafka,
@@ -174,7 +175,7 @@ class Trial:
             self.name,
             str(self.snapshots),
             self.load.acked,
-            replay=replay,
+            replay=self.replay,
         )
         found.findings += self.watch.findings + self.notes
         found.order_ok = found.order_ok and not self.watch.findings

@@ -74,7 +74,7 @@ def stop_twice(trial: Trial) -> None:
 
 def zombie(trial: Trial) -> None:
     """Paused before a write to Redis, past its session; another takes over; then it goes on."""
-    paused = trial.worker(at="before_publish:6:SIGSTOP")
+    paused = trial.worker(at="before_publish:3:SIGSTOP")
     trial.start_load()
     trial.wait("the pause", lambda: is_stopped(paused))
     trial.note_in_flight()

@@ -116,7 +116,8 @@ class Learning:
     def _teach_hours(self, rows: I32, segment_rows: I32, columns: Columns) -> None:
         """Count exposures by hour of the week, and let clients and segments learn of rhythms."""
         add_counts(rows, columns["hour_of_week"], columns["opened"], self.exposures, self.opens)
-        teach_rhythms(rows, columns, self.learned(), self.rhythms)
+        before = self.learned() - np.bincount(rows, minlength=len(self.learned()))
+        teach_rhythms(rows, columns, before, self.rhythms)
         named = segment_rows >= 0
         rows, mine = segment_rows[named], {name: c[named] for name, c in columns.items()}
         teach_rhythms(rows, mine, self.segment_exposures.sum(axis=1), self.segment_rhythms)

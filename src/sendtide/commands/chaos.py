@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +12,18 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from sendtide.chaos import MUTATIONS, Result, Row, Stand, as_json, chosen, run_mutation, run_row
+from sendtide.chaos import (
+    MUTATIONS,
+    Mutation,
+    Result,
+    Row,
+    Stand,
+    as_json,
+    as_markdown,
+    chosen,
+    run_mutation,
+    run_row,
+)
 from sendtide.commands.application import CHECK_FAILED
 from sendtide.commands.options import JsonFile
 from sendtide.commands.output import note, progress, publish, table
@@ -40,6 +52,9 @@ def chaos(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep logs and data here.")
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table of results here too.")
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Inject faults into real workers, Apache Kafka and Redis, and recount what they did.
@@ -51,31 +66,36 @@ def chaos(
     Example: `sendtide chaos --set short --seed 7 --json -`
     """
     rows = [row for row in chosen(only or [], short=which == "short") if _possible(row)]
-    breaking = MUTATIONS if mutations else ()
     with tempfile.TemporaryDirectory(prefix="sendtide-chaos-") as scratch:
         folder = (data or Path(scratch)).absolute()
-        with Stand(folder) as stand, progress() as bar:
-            task = bar.add_task("faults", total=len(rows) + len(breaking))
-            results, broken = [], []
-            for row in rows:
-                results.append(run_row(stand, row, seed))
-                _tell(results[-1])
-                bar.advance(task)
-            for mutation in breaking:
-                outcome, result = run_mutation(stand, mutation, seed)
-                broken.append(outcome)
-                note(f"{outcome['mutation']}: caught {outcome['caught']} {result.findings[:2]}")
-                bar.advance(task)
-            versions = {**_versions(), **stand.versions()}
-    report = {
-        "rows": [as_json(found) for found in results],
-        "mutations": broken,
-        "seed": seed,
-        "versions": versions,
-    }
+        results, broken, versions = _run(folder, rows, MUTATIONS if mutations else (), seed)
+    found = [as_json(result) for result in results]
+    if markdown is not None:
+        markdown.write_text(as_markdown(found, broken, seed, versions), "utf-8")
+    report = {"rows": found, "mutations": broken, "seed": seed, "versions": versions}
     publish(report, json, _shown(results, broken))
-    if not all(found.ok for found in results) or not all(found["caught"] for found in broken):
+    if not all(result.ok for result in results) or not all(found["caught"] for found in broken):
         raise typer.Exit(CHECK_FAILED)
+
+
+def _run(
+    folder: Path, rows: Sequence[Row], breaking: Sequence[Mutation], seed: int
+) -> tuple[list[Result], list[dict[str, Any]], dict[str, str]]:
+    """Results of all rows, outcomes of the mutations, versions of the servers."""
+    results: list[Result] = []
+    broken: list[dict[str, Any]] = []
+    with Stand(folder) as stand, progress() as bar:
+        task = bar.add_task("faults", total=len(rows) + len(breaking))
+        for row in rows:
+            results.append(run_row(stand, row, seed))
+            _tell(results[-1])
+            bar.advance(task)
+        for mutation in breaking:
+            outcome, _ = run_mutation(stand, mutation, seed)
+            broken.append(outcome)
+            note(f"broken: {mutation.mutation}: {'caught' if outcome['caught'] else 'MISSED'}")
+            bar.advance(task)
+        return results, broken, {**_versions(), **stand.versions()}
 
 
 def _possible(row: Row) -> bool:

@@ -61,7 +61,7 @@ RHYTHM_COLUMNS: Final = (
     *("evidence", "hour_of_week", "opened", "clicked", "open_delay_s", "send_offset"),
 )
 """What `teach_rhythms` reads of label rows."""
-_ALL_LEARN_UNTIL: Final = 4_096
+_ALL_LEARN_UNTIL: Final = 128
 _ONE_IN: Final = 8
 """Labels of a population after which only one in so many teaches it, in place of all of them."""
 
@@ -124,10 +124,10 @@ def teach_rhythms(
 ) -> None:
     """Let n labels teach the (m, POPULATION) expected counts of their rows.
 
-    learned: (m,) labels of each population. A large population learns from one label in eight,
-    chosen by the send's offset and weighed eightfold.
+    learned: (m,) labels of each population before these. A population that has had enough learns
+    from one label in eight, chosen by the send's offset and weighed eightfold.
     """
-    large = learned[rows] > _ALL_LEARN_UNTIL
+    large = _running_counts(rows, learned.copy()) >= _ALL_LEARN_UNTIL
     chosen = ~large | (mix_column(columns["send_offset"]) % np.uint64(_ONE_IN) == 0)
     part = {name: columns[name][chosen] for name in RHYTHM_COLUMNS}
     factors = np.where(large[chosen], np.float32(_ONE_IN), np.float32(1))
@@ -135,6 +135,16 @@ def teach_rhythms(
     after = with_outcome(part)
     strength = PRIOR_STRENGTH
     learn_populations(rows[chosen], factors, before, after, PRIOR, strength, TABLES, populations)
+
+
+@njit(cache=True)
+def _running_counts(rows: Any, counts: Any) -> Any:
+    """Count of each row's population before it, wherever it stands in its block."""
+    out = np.empty(len(rows), np.int64)
+    for i in range(len(rows)):
+        out[i] = counts[rows[i]]
+        counts[rows[i]] += 1
+    return out
 
 
 @njit(cache=True)
