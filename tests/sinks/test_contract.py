@@ -75,7 +75,7 @@ def test_unknown_recipients_are_marked(store, sample):
     answer = reader.records([clients[0], "acme", clients[1]], [ids[0], "0" * 32, ids[1]])
 
     assert answer["layout"].tolist() == [RECIPIENT_LAYOUT, 0, RECIPIENT_LAYOUT]
-    assert answer["model_version"].tolist() == [0, 0, RECIPIENT_LAYOUT]
+    assert answer["model_version"].tolist() == [0, 0, 1]
 
 
 def test_client_is_part_of_the_key(store, sample):
