@@ -10,7 +10,7 @@ from oracle.recipients import labels as expected_labels
 from sendtide.events.columns import pack, unpack
 from sendtide.recipients import RecipientPartition, digest, restore, snapshot
 
-from .events import HOUR, SETTINGS, START, apply
+from .events import HOUR, SETTINGS, START, apply, sends
 
 KINDS = ("delivered", "open", "open", "click", "bounce", "unsubscribe", "conversion")
 people = st.integers(1, 4)
@@ -175,3 +175,13 @@ def test_a_machine_open_is_marked_and_is_no_open():
     assert labels["machine_opened"].tolist() == [1]
     assert labels["opened"].tolist() == [0]
     assert state.live(np.zeros(1, np.int32)).opens.sum() == 0
+
+
+def test_a_send_alone_changes_its_recipient():
+    """Readers are told how many were sent, whether or not an engagement follows."""
+    state = RecipientPartition(0, SETTINGS)
+    send = {"id": 1, "person": 1, "client": 11, "time": START}
+    state.apply_sends(sends([send], 0))
+    assert state.take_changed().tolist() == [0]
+    state.apply_sends(sends([{**send, "id": 2, "time": START + HOUR}], 1))
+    assert state.take_changed().tolist() == [0]
