@@ -16,7 +16,7 @@ from sendtide.recipients import RecipientPartition, digest, restore, snapshot
 from sendtide.recipients.history import evidence_of
 from sendtide.recipients.tables import RHYTHM_PERIODS
 
-from .events import HOUR, SETTINGS, START, apply
+from .events import HOUR, SETTINGS, START, apply, sends
 
 KINDS = ("delivered", "open", "open", "click", "bounce", "unsubscribe", "complaint", "conversion")
 FACTS = ("opened", "clicked", "machine_opened", "bounced", "unsubscribed", "complained")
@@ -259,3 +259,13 @@ def test_a_machine_open_is_marked_and_is_no_open():
     assert labels["machine_opened"].tolist() == [1]
     assert labels["opened"].tolist() == [0]
     assert state.live(np.zeros(1, np.int32)).evidence.tolist()[0][BINS:] == [0] * (BINS + 1)
+
+
+def test_a_send_alone_changes_its_recipient():
+    """Readers are told how many were sent, whether or not an engagement follows."""
+    state = RecipientPartition(0, SETTINGS)
+    send = {"id": 1, "person": 1, "client": 11, "time": START}
+    state.apply_sends(sends([send], 0))
+    assert state.take_changed().tolist() == [0]
+    state.apply_sends(sends([{**send, "id": 2, "time": START + HOUR}], 1))
+    assert state.take_changed().tolist() == [0]

@@ -22,7 +22,6 @@ def spoilt(spoil: Callable[[Path], int]) -> Callable[[Trial], None]:
         worker = trial.worker()
         trial.start_load()
         trial.wait("snapshots", lambda: len(_newest(trial.snapshots)) == _PARTITIONS)
-        trial.wait_share(0.5)
         trial.kill(worker)
         trial.fired = trial.fired and spoil(trial.snapshots) > 0
         trial.healed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
@@ -35,7 +36,7 @@ interval = "1s"
 _LATENESS_MS: Final = 6 * 3_600_000
 _LOOK_S: Final = 0.05
 _PATIENCE_S: Final = 120.0
-_RATE: Final = 4_000.0
+_RATE: Final = 2_500.0
 _SESSION_S: Final = 4
 _TAIL_LINES: Final = 400
 
@@ -149,13 +150,21 @@ class Trial:
         """Wait until all that was produced is taken in, within the bound, and let workers go."""
         self.load.finish()
         total = len(self.load.acked)
-        self.wait("lag 0", lambda: self.taken_in() >= total, bound_s)
+        self.wait("lag 0", lambda: self.taken_in() >= total and self._all_held(), bound_s)
         began = self.healed_at or time.monotonic()
         self.recovered_s = round(max(0.0, time.monotonic() - began), 2)
         self._wait_still()
         for worker in self.workers:
             if worker.running and (code := worker.stop(60.0)):
                 self.notes.append(f"{worker.name} ended with {code} when asked to stop")
+
+    def _all_held(self) -> bool:
+        """True if the running workers hold every partition of both stages."""
+        held = 0
+        for worker in self.workers:
+            beat = self.stand.store.get(f"sendtide:1:worker:{worker.name}")
+            held += json.loads(beat)["partitions"] if beat and worker.running else 0
+        return held == 2 * PARTITIONS
 
     def _wait_still(self) -> None:
         """Until stage B's counts stand still: its input is made by stage A."""

@@ -88,6 +88,7 @@ def send_rows(
             person.profile_ms, person.profile_offset = time_ms[i], offset[i]
             person.zone, person.segment = zone[i], segment[i]
         person.newest_ms = max(person.newest_ms, time_ms[i])
+        person.changed = 1  # its record tells how many were sent, whether or not more follows
         send = add_pending(identity[i], row, time_ms[i], offset[i], pending, pending_free, people)
         placed[i] = send
         pending[send].hour, pending[send].segment = hours[i], segment[i]
