@@ -61,8 +61,8 @@ RHYTHM_COLUMNS: Final = (
     *("evidence", "hour_of_week", "opened", "clicked", "open_delay_s", "send_offset"),
 )
 """What `teach_rhythms` reads of label rows."""
-_ALL_LEARN_UNTIL: Final = 128
-_ONE_IN: Final = 8
+_ALL_LEARN_UNTIL: Final = 64
+_ONE_IN: Final = 16
 """Labels of a population after which only one in so many teaches it, in place of all of them."""
 
 F32 = NDArray[np.float32]
@@ -125,7 +125,7 @@ def teach_rhythms(
     """Let n labels teach the (m, POPULATION) expected counts of their rows.
 
     learned: (m,) labels of each population before these. A population that has had enough learns
-    from one label in eight, chosen by the send's offset and weighed eightfold.
+    from one label in sixteen, chosen by the send's offset and weighed as many times.
     """
     large = _running_counts(rows, learned.copy()) >= _ALL_LEARN_UNTIL
     chosen = ~large | (mix_column(columns["send_offset"]) % np.uint64(_ONE_IN) == 0)
