@@ -85,7 +85,7 @@ ROWS: Final = (
     Row(fault="snapshots not writable", act=states.folder_gone),
     Row(fault="poison", act=contents.poison, trouble=0.07),
     Row(fault="disorder", act=contents.disorder),
-    Row(fault="repeats across a restart", act=contents.repeats_across_restart),
+    Row(fault="repeats across a restart", act=contents.repeats_across_restart, trouble=0.0),
     Row(fault="newer minor, unknown major", act=contents.other_versions, trouble=0.0),
     Row(fault="hot client", act=contents.hot_client, zipf=3.0),
     Row(fault="backlog", act=contents.backlog, events=60_000),
@@ -97,7 +97,7 @@ def run_row(stand: Stand, row: Row, seed: int, *, broken: str = "") -> Result:
     """Run one row on healthy servers; what fails is part of the result, never an exception."""
     began = time.monotonic()
     stand.heal()
-    name = f"{row.fault.lower().replace(' ', '-').replace('(', '').replace(')', '')}-{seed}"
+    name = "".join(c if c.isalnum() else "-" for c in f"{row.fault} {seed}".lower())
     trial = Trial(
         stand, name + broken, seed, row.events, row.trouble, row.zipf, break_promise=broken
     )
@@ -149,7 +149,7 @@ MUTATIONS: Final = (
     Mutation(
         "de-duplication off",
         "dedupe",
-        Row(fault="repeats across a restart", act=contents.repeats_across_restart),
+        Row(fault="repeats across a restart", act=contents.repeats_across_restart, trouble=0.0),
     ),
 )
 

@@ -24,6 +24,7 @@ def spoilt(spoil: Callable[[Path], int]) -> Callable[[Trial], None]:
         trial.wait("snapshots", lambda: len(_newest(trial.snapshots)) == _PARTITIONS)
         trial.kill(worker)
         trial.fired = trial.fired and spoil(trial.snapshots) > 0
+        trial.watch.forget_snapshots()
         trial.healed()
         trial.worker()
 

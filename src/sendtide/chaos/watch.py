@@ -47,6 +47,10 @@ class OrderWatch:
         """Redis is about to lose what it holds, on purpose."""
         self._epochs.clear()
 
+    def forget_snapshots(self) -> None:
+        """Snapshots are about to be spoilt on purpose; older ones may follow."""
+        self._written.clear()
+
     def look(self) -> None:
         """Compare with what was seen before; a server that is away is not looked at."""
         self._looks += 1
