@@ -14,6 +14,7 @@ from sendtide.events.errors import ConfigurationError, CorruptData, Unavailable
 from sendtide.transport import TopicMismatchError
 
 LEAVES = [
+    ("chaos",),
     ("up",),
     ("worker",),
     ("serve",),
@@ -30,9 +31,16 @@ LEAVES = [
     ("topics", "verify"),
     ("replay", "newsletters"),
     ("lab", "simulate"),
+    ("lab", "newsletters"),
+    ("lab", "opens"),
     ("bench", "parity"),
     ("bench", "worker"),
     ("bench", "freshness"),
+    ("bench", "time-trial"),
+    ("bench", "memory"),
+    ("bench", "recovery"),
+    ("bench", "scale"),
+    ("bench", "skew"),
     ("keys",),
 ]
 

@@ -45,7 +45,7 @@ def scored(evidence):
 def test_the_compiled_model_equals_the_readable_one():
     """Taught in one go and asked through the directory, or row by row behind River's interface."""
     rng = np.random.default_rng(3)
-    n, people = 600, 5
+    n, people = 60, 5  # all of them teach; of more, some
     rows = {
         "hour_of_week": rng.integers(0, 168, n),
         "opened": (rng.random(n) < 0.4).astype(np.uint8),
@@ -64,7 +64,7 @@ def test_the_compiled_model_equals_the_readable_one():
     tables, population = np.zeros((2, 1, 168), np.int64), np.zeros((1, POPULATION))
     nobody = np.zeros(n, np.int32)
     add_counts(nobody, rows["hour_of_week"], rows["opened"], *tables)
-    teach_rhythms(nobody, rows, np.array([n]), population)
+    teach_rhythms(nobody, rows, np.zeros(1, np.int64), population)
     directory = ModelDirectory()
     counts = tables[0, 0], tables[1, 0], population[0]
     directory.apply(state("c", *counts, [("s", *counts)]).to_bytes())
@@ -157,3 +157,24 @@ def test_weekday_factors_are_per_send():
     factors = day_factors(exposures, opens)
     assert abs(factors[0] / factors[1] - 2) < 0.1
     assert np.ptp(factors[1:]) < 0.01
+
+
+def test_a_population_that_has_had_enough_learns_from_one_label_in_sixteen():
+    """The others change nothing, and that one counts for all of them."""
+    rows = {
+        "hour_of_week": np.full(64, 20),
+        "opened": np.ones(64, np.uint8),
+        "clicked": np.zeros(64, np.uint8),
+        "open_delay_s": np.full(64, 60),
+        "send_offset": np.arange(64),
+        "evidence": np.zeros((64, EVIDENCE), np.uint8),
+    }
+    weights = []
+    for i in range(64):
+        one = {name: column[i : i + 1] for name, column in rows.items()}
+        few, many = np.zeros((2, 1, POPULATION))
+        teach_rhythms(np.zeros(1, np.int32), one, np.zeros(1, np.int64), few)
+        teach_rhythms(np.zeros(1, np.int32), one, np.full(1, 1_000), many)
+        weights.append(float(many.sum() / few.sum()))
+    assert {round(weight) for weight in weights} == {0, 16}
+    assert 1 <= sum(weight > 1 for weight in weights) <= 12
