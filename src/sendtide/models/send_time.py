@@ -170,8 +170,13 @@ def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables
     scores, deviations = np.empty((n, HOURS), np.float32), np.empty((n, DAY), np.float32)
     weights, late = np.empty(TYPES, np.float32), np.empty(LATE_VALUES, np.float32)
     mean, square = np.empty(DAY, np.float32), np.empty(DAY, np.float32)
-    one = np.float32(1)
+    one, known = np.float32(1), np.full(len(shares), -1, np.int64)
     for i in range(n):
+        if not evidence[i].any():  # all strangers of a population are told the same
+            if known[rows[i]] >= 0:
+                scores[i], deviations[i] = scores[known[rows[i]]], deviations[known[rows[i]]]
+                continue
+            known[rows[i]] = i
         never = posterior(evidence[i], shares[rows[i]], tables, weights, late)
         posterior_moments(weights, late, never, tables, mean, square)
         for h in range(DAY):
