@@ -120,7 +120,9 @@ class Learning:
         teach_rhythms(rows, columns, before, self.rhythms)
         named = segment_rows >= 0
         rows, mine = segment_rows[named], {name: c[named] for name, c in columns.items()}
-        teach_rhythms(rows, mine, self.segment_exposures.sum(axis=1), self.segment_rhythms)
+        # A small segment is told what its client knows, so it need not hurry.
+        had = np.zeros(len(self.segment_rhythms), np.int64)
+        teach_rhythms(rows, mine, had, self.segment_rhythms, all_until=0)
         tables = self.segment_exposures, self.segment_opens
         add_counts(rows, mine["hour_of_week"], mine["opened"], *tables)
 

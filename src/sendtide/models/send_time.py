@@ -39,7 +39,15 @@ from sendtide.models.rhythm import (
 )
 from sendtide.models.rhythm import LATE as LATE_VALUES
 
-__all__ = ["DAYS", "HOURS", "PRIOR_RATE", "PRIOR_STRENGTH", "RHYTHM_COLUMNS", "SendTime"]
+__all__ = [
+    "ALL_LEARN_UNTIL",
+    "DAYS",
+    "HOURS",
+    "PRIOR_RATE",
+    "PRIOR_STRENGTH",
+    "RHYTHM_COLUMNS",
+    "SendTime",
+]
 __all__ += [
     "add_counts",
     "day_factors",
@@ -61,7 +69,7 @@ RHYTHM_COLUMNS: Final = (
     *("evidence", "hour_of_week", "opened", "clicked", "open_delay_s", "send_offset"),
 )
 """What `teach_rhythms` reads of label rows."""
-_ALL_LEARN_UNTIL: Final = 64
+ALL_LEARN_UNTIL: Final = 64
 _ONE_IN: Final = 16
 """Labels of a population after which only one in so many teaches it, in place of all of them."""
 
@@ -121,13 +129,15 @@ def teach_rhythms(
     columns: Mapping[str, NDArray[Any]],
     learned: NDArray[np.int64],
     populations: F64,
+    all_until: int = ALL_LEARN_UNTIL,
 ) -> None:
     """Let n labels teach the (m, POPULATION) expected counts of their rows.
 
-    learned: (m,) labels of each population before these. A population that has had enough learns
-    from one label in sixteen, chosen by the send's offset and weighed as many times.
+    learned: (m,) labels of each population before these. A population learns from all of
+    its labels until it has had `all_until`, then from one in sixteen, chosen by the send's offset
+    and weighed as many times.
     """
-    large = _running_counts(rows, learned.copy()) >= _ALL_LEARN_UNTIL
+    large = _running_counts(rows, learned.copy()) >= all_until
     chosen = ~large | (mix_column(columns["send_offset"]) % np.uint64(_ONE_IN) == 0)
     part = {name: columns[name][chosen] for name in RHYTHM_COLUMNS}
     factors = np.where(large[chosen], np.float32(_ONE_IN), np.float32(1))
