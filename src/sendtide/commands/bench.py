@@ -55,7 +55,7 @@ def parity(
 
 @program.command()
 def worker(
-    events: Annotated[int, typer.Option(min=10_000, help="Preloaded events.")] = 300_000,
+    events: Annotated[int, typer.Option(min=10_000, help="Preloaded events.")] = 1_000_000,
     repeats: Annotated[int, typer.Option(min=1, help="Medians are over this many.")] = 3,
     partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
     kafka: Kafka = None,
