@@ -9,6 +9,7 @@ simpler here than in life, so a good result here is necessary, never sufficient.
 from sendtide.lab.evaluate import Score, auc, beta_binomial, calibration_error, log_loss, score
 from sendtide.lab.ledger import Ledger
 from sendtide.lab.next_open import NextOpen, machine_like, next_open_hours
+from sendtide.lab.off_policy import Decisions, PolicyValue, evaluate, refusal
 from sendtide.lab.population import Population
 from sendtide.lab.quarters import by_quarter, quarter_names
 from sendtide.lab.scenario import SEGMENTS, ZONES, Drift, Scenario
@@ -18,4 +19,4 @@ from sendtide.lab.spoiler import POISONS, Spoiler
 __all__ = ["POISONS", "SEGMENTS", "ZONES", "Drift", "Ledger", "Population", "Scenario", "Score"]
 __all__ += ["Simulator", "Spoiler", "auc", "beta_binomial", "event_records", "live", "log_loss"]
 __all__ += ["NextOpen", "by_quarter", "calibration_error", "machine_like", "next_open_hours"]
-__all__ += ["quarter_names", "score"]
+__all__ += ["Decisions", "PolicyValue", "evaluate", "quarter_names", "refusal", "score"]
