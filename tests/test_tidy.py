@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "events", "gate", "state", "recipients", "models", "monitoring", "clients", "sinks",
         "pipeline", "transport",
     },
-    "lab": {"events", "models", "recipients", "clients"},  # tries them on a known truth
+    "lab": {"events", "models", "monitoring", "recipients", "clients"},  # on a known truth
     "local": {"events"},
     "chaos": {  # stands beside all of it: breaks it, replays it, recounts it
         "events", "lab", "local", "pipeline", "recipients", "models", "sinks", "stages", "state",

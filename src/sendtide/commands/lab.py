@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sendtide.commands import lab_newsletters, lab_opens, lab_policy, lab_simulate
+from sendtide.commands import lab_newsletters, lab_opens, lab_placebo, lab_policy, lab_simulate
 from sendtide.commands.program import new_program
 
 __all__ = ["program"]
@@ -11,4 +11,5 @@ program = new_program("Try models and rules where the truth is known, and on rea
 program.command(name="simulate")(lab_simulate.simulate)
 program.command(name="newsletters")(lab_newsletters.newsletters)
 program.command(name="opens")(lab_opens.opens)
+program.command(name="placebo")(lab_placebo.placebo)
 program.command(name="policy")(lab_policy.policy)

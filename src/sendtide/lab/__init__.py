@@ -10,6 +10,7 @@ from sendtide.lab.evaluate import Score, auc, beta_binomial, calibration_error, 
 from sendtide.lab.ledger import Ledger
 from sendtide.lab.next_open import NextOpen, machine_like, next_open_hours
 from sendtide.lab.off_policy import Decisions, PolicyValue, evaluate, refusal
+from sendtide.lab.placebo import PlaceboCounts, PlaceboSettings, run_placebo
 from sendtide.lab.population import Population
 from sendtide.lab.quarters import by_quarter, quarter_names
 from sendtide.lab.scenario import SEGMENTS, ZONES, Drift, Scenario
@@ -19,4 +20,5 @@ from sendtide.lab.spoiler import POISONS, Spoiler
 __all__ = ["POISONS", "SEGMENTS", "ZONES", "Drift", "Ledger", "Population", "Scenario", "Score"]
 __all__ += ["Simulator", "Spoiler", "auc", "beta_binomial", "event_records", "live", "log_loss"]
 __all__ += ["NextOpen", "by_quarter", "calibration_error", "machine_like", "next_open_hours"]
+__all__ += ["PlaceboCounts", "PlaceboSettings", "run_placebo"]
 __all__ += ["Decisions", "PolicyValue", "evaluate", "quarter_names", "refusal", "score"]
