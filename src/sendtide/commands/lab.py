@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sendtide.commands import lab_newsletters, lab_opens, lab_placebo, lab_policy, lab_simulate
+from sendtide.commands import (
+    lab_newsletters,
+    lab_opens,
+    lab_placebo,
+    lab_policy,
+    lab_simulate,
+    lab_uplift,
+)
 from sendtide.commands.program import new_program
 
 __all__ = ["program"]
@@ -13,3 +20,4 @@ program.command(name="newsletters")(lab_newsletters.newsletters)
 program.command(name="opens")(lab_opens.opens)
 program.command(name="placebo")(lab_placebo.placebo)
 program.command(name="policy")(lab_policy.policy)
+program.command(name="uplift")(lab_uplift.uplift)

@@ -16,9 +16,11 @@ from sendtide.lab.quarters import by_quarter, quarter_names
 from sendtide.lab.scenario import SEGMENTS, ZONES, Drift, Scenario
 from sendtide.lab.simulator import Simulator, event_records, live
 from sendtide.lab.spoiler import POISONS, Spoiler
+from sendtide.lab.uplift import ArmEffect, Money, uplift
 
 __all__ = ["POISONS", "SEGMENTS", "ZONES", "Drift", "Ledger", "Population", "Scenario", "Score"]
 __all__ += ["Simulator", "Spoiler", "auc", "beta_binomial", "event_records", "live", "log_loss"]
 __all__ += ["NextOpen", "by_quarter", "calibration_error", "machine_like", "next_open_hours"]
+__all__ += ["ArmEffect", "Money", "uplift"]
 __all__ += ["PlaceboCounts", "PlaceboSettings", "run_placebo"]
 __all__ += ["Decisions", "PolicyValue", "evaluate", "quarter_names", "refusal", "score"]
