@@ -6,6 +6,7 @@ whatever the blocks, the repeats and the restarts. Limit: per partition, 16 KB o
 first rows and 2.7 KB per segment for each client; 512 KB of repeat bits for each origin and kind.
 """
 
+from sendtide.clients.lift import LiftCounts, LiftSummary, lift_message
 from sendtide.clients.outcome import ClientOutcome, ClientSummary, LearnedRows
 from sendtide.clients.partition import ClientPartition
 from sendtide.clients.settings import ChallengerSettings, ClientSettings
@@ -17,4 +18,7 @@ __all__ = [
     "ClientSettings",
     "ClientSummary",
     "LearnedRows",
+    "LiftCounts",
+    "LiftSummary",
+    "lift_message",
 ]

@@ -1,0 +1,130 @@
+"""Counts of control groups: integers whatever the order, and a verdict per client."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sendtide.clients.lift import LIFT_METRICS, LiftCounts, lift_message
+from sendtide.events.messages import MetricMessage
+from sendtide.monitoring.lift import GROUPS, judge_lift
+
+CLIENTS = 3
+
+
+def labels(seed, n=400, lift=0.0):
+    """Labelled exposures: client rows, and the columns that are counted."""
+    rng = np.random.default_rng(seed)
+    arm = rng.choice(3, n, p=[0.6, 0.3, 0.1]).astype(np.uint8)
+    opened = rng.random(n) < 0.3 + lift * (arm != 1)
+    return rng.integers(0, CLIENTS, n), {
+        "arm": arm,
+        "group": rng.integers(0, GROUPS, n).astype(np.uint8),
+        "opened": opened.astype(np.uint8),
+        "clicked": (opened & (rng.random(n) < 0.3)).astype(np.uint8),
+        "time_ms": 1_780_000_000_000 + rng.integers(0, 10**9, n),
+    }
+
+
+def counted(*parts):
+    """What comes of label rows added part by part."""
+    found = LiftCounts()
+    found.grow(CLIENTS)
+    for rows, columns in parts:
+        found.add(rows, columns)
+    return found
+
+
+def some(rows, columns, which):
+    return rows[which], {name: column[which] for name, column in columns.items()}
+
+
+def same(one, other):
+    assert one.counts.tolist() == other.counts.tolist()
+    assert one.span_ms.tolist() == other.span_ms.tolist()
+
+
+def test_counts_by_hand():
+    """Every row once, in its client's arm and group; exploring is of the rest."""
+    rows, columns = labels(1)
+    found = counted((rows, columns))
+    for client in range(CLIENTS):
+        for arm, codes in ((0, {0, 2}), (1, {1})):
+            mine = (rows == client) & np.isin(columns["arm"], list(codes))
+            for group in (0, 7, GROUPS - 1):
+                here = mine & (columns["group"] == group)
+                sums = [here.sum(), columns["opened"][here].sum(), columns["clicked"][here].sum()]
+                assert found.counts[client, :, arm, group].tolist() == sums
+    assert found.span_ms[0].tolist() == [
+        columns["time_ms"][rows == 0].min(),
+        columns["time_ms"][rows == 0].max(),
+    ]
+
+
+@given(st.integers(0, 50), st.lists(st.integers(0, 400), max_size=4), st.randoms())
+def test_order_and_blocks_make_no_difference(seed, cuts, random):
+    """Rows shuffled and cut anywhere give the same counts."""
+    rows, columns = labels(seed)
+    order = np.array(random.sample(range(400), 400))
+    bounds = [0, *sorted(cuts), 400]
+    parts = [some(rows, columns, order[a:b]) for a, b in pairwise(bounds)]
+    same(counted((rows, columns)), counted(*parts))
+
+
+@given(st.integers(0, 50), st.integers(0, 400))
+def test_parts_merge_either_way_round(seed, at):
+    """Two partitions' counts are those of one, whichever is added to which."""
+    rows, columns = labels(seed)
+    first, second = (some(rows, columns, part) for part in (slice(0, at), slice(at, 400)))
+    one, other = counted(first), counted(second)
+    one.merge(counted(second))
+    other.merge(counted(first))
+    same(one, other)
+    same(one, counted((rows, columns)))
+
+
+def test_a_snapshot_gives_the_same_counts_back():
+    """And what is added afterwards is added to them."""
+    before, after = counted(labels(1)), LiftCounts()
+    after.restore(before.snapshot(CLIENTS))
+    same(before, after)
+    before.add(*labels(2))
+    after.add(*labels(2))
+    same(before, after)
+
+
+def test_each_client_has_its_verdict():
+    """A lift is told for opens; the numbers are those of the judgement."""
+    found = counted(labels(3, n=60_000, lift=0.1))
+    opens, clicks = found.summaries(1, "shop")
+    assert (opens.metric, clicks.metric) == LIFT_METRICS
+    assert opens.verdict == "lift"
+    assert opens.low < 0.1 < opens.high
+    assert opens.lift == pytest.approx(opens.rest_rate - opens.control_rate)
+    assert opens.rest_sends + opens.control_sends == found.counts[1, 0].sum()
+    judged = judge_lift(found.counts[1, 0][None], found.counts[1, 1][None], 0.02)
+    assert (opens.low, opens.high) == (judged.low[0], judged.high[0])
+
+
+def test_few_labels_say_nothing_yet():
+    """Without one arm there is no summary; with few of both there is no number."""
+    rows, columns = labels(4, n=300)
+    nobody = some(rows, columns, columns["arm"] != 1)
+    assert counted(nobody).summaries(0, "shop") == []
+    opens, _ = counted((rows, columns)).summaries(0, "shop")
+    assert (opens.verdict, opens.lift, opens.low) == ("no lift yet", None, None)
+
+
+def test_what_goes_to_the_metrics_topic():
+    """A valid message whose identity repeats with the same labels."""
+    [opens, _] = counted(labels(5, n=9_000)).summaries(0, "shop")
+    message = lift_message(opens)
+    again = msgspec.json.decode(msgspec.json.encode(message), type=MetricMessage)
+    assert again == message
+    assert (message.metric, message.value) == ("lift.open", opens.lift)
+    assert message.id == f"lift.open:{opens.rest_sends + opens.control_sends}:shop"
