@@ -32,6 +32,7 @@ __all__ = ["program", "schedule"]
 program = new_program()
 
 _NEEDED: Final = ("recipient_id", "window_start_ms", "window_end_ms")
+_TEXTS: Final = ("id", "client_id", "recipient_id", "provider", "timezone")
 _FLAT_RATE: Final = 0.2
 """P(open) of a recipient nothing is known of: every hour alike."""
 _GOAL_MEDIAN, _GOAL_WORST = 0.01, 0.05
@@ -99,9 +100,14 @@ def schedule(
 
 
 def _read(file: Path, needed: tuple[str, ...]) -> pl.DataFrame:
-    readers: dict[str, Any] = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
     try:
-        table: pl.DataFrame = readers.get(file.suffix, pl.read_ndjson)(file)
+        if file.suffix == ".csv":  # "007" is a name, not the number 7
+            table = pl.read_csv(file, schema_overrides=dict.fromkeys(_TEXTS, pl.String))
+        elif file.suffix == ".parquet":
+            table = pl.read_parquet(file)
+        else:
+            table = pl.read_ndjson(file)
+        table = table.with_columns(pl.col(name).cast(pl.String) for name in _texts(table))
     except (OSError, pl.exceptions.PolarsError) as error:
         msg = f"{file} cannot be read: {error}"
         raise ConfigurationError(msg) from error
@@ -111,6 +117,10 @@ def _read(file: Path, needed: tuple[str, ...]) -> pl.DataFrame:
         msg = f"{file}: columns missing: {missing}, with empty cells: {empty}; needed: {needed}"
         raise ConfigurationError(msg)
     return table
+
+
+def _texts(table: pl.DataFrame) -> list[str]:
+    return [name for name in _TEXTS if name in table.columns]
 
 
 def _curves(table: pl.DataFrame, redis: str | None) -> NDArray[np.float32]:
@@ -170,7 +180,7 @@ def _requests(
         table["value"].fill_null(1.0) if "value" in names else pl.Series([1.0]).new_from_index(0, n)
     )
     return Requests(
-        recipient=_codes(table["recipient_id"].cast(pl.String).to_list()),
+        recipient=_codes(table["recipient_id"].to_list()),
         provider=provider,
         zone=zone,
         window_start_ms=table["window_start_ms"].cast(pl.Int64).to_numpy(),
@@ -185,7 +195,7 @@ def _sent(table: pl.DataFrame, providers: list[str]) -> Sent:
     place = {name: k for k, name in enumerate(providers)}
     named = table["provider"].to_list() if "provider" in table.columns else [None] * len(table)
     return Sent(
-        recipient=_codes(table["recipient_id"].cast(pl.String).to_list()),
+        recipient=_codes(table["recipient_id"].to_list()),
         sent_at_ms=table["sent_at_ms"].cast(pl.Int64).to_numpy(),
         provider=np.array([place.get(name or "", -1) for name in named], np.int32),
     )
