@@ -96,6 +96,26 @@ def test_every_request_has_a_time_and_no_rule_is_broken_without_a_reason(seed, n
     assert again.relaxed.tolist() == schedule.relaxed.tolist()
 
 
+def test_a_day_that_mail_sent_before_has_filled_is_left_alone():
+    """Its total is used up when planning begins: the message goes out on the next day."""
+    start = datetime(2026, 9, 21, 12, tzinfo=UTC)
+    noon_ms = int(start.timestamp() * 1000)
+    rules = Constraints(not_before_ms=noon_ms, warm_up_day=noon_ms // DAY_MS, warm_up=(2,))
+    before = Sent(
+        recipient=np.array([1, 2], np.uint64),
+        sent_at_ms=np.array([noon_ms - HOUR_MS, noon_ms - 2 * HOUR_MS]),
+        provider=np.zeros(2, np.int32),
+    )
+    held = solve(_one(start, 36), rules, before)
+    assert held.send_at_ms[0] // DAY_MS == noon_ms // DAY_MS + 1
+    assert held.relaxed.tolist() == [0]
+    free = solve(_one(start, 36), rules)
+    assert free.send_at_ms[0] // DAY_MS == noon_ms // DAY_MS
+
+    only_today = solve(_one(start, 8), rules, before)
+    assert REASONS[int(only_today.relaxed[0]).bit_length() - 1] == "warm_up"
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 30))
 def test_more_rate_is_never_worse_where_nobody_has_two_messages(seed, n):

@@ -66,6 +66,8 @@ class Room(NamedTuple):
         slot = (sent.sent_at_ms - grid.first_ms) // HOUR_MS
         inside = (slot >= 0) & (slot < slots)
         known = inside & (sent.provider >= 0) & (sent.provider < providers)
+        day_count = np.bincount(slot[inside] // _DAY_SLOTS, minlength=days).astype(np.int64)
+        taken = (day_limit >= 0) & (day_count >= day_limit)  # and nobody there could give way
         return cls(
             slots=slots,
             cell=np.full(n, NOWHERE, np.int64),
@@ -79,9 +81,9 @@ class Room(NamedTuple):
                 sent.provider[known] * slots + slot[known], minlength=providers * slots
             ).astype(np.int64),
             limit=limit,
-            day_count=np.bincount(slot[inside] // _DAY_SLOTS, minlength=days).astype(np.int64),
+            day_count=day_count,
             day_limit=day_limit,
-            day_price=np.zeros(days),
+            day_price=np.where(taken, np.inf, 0.0),
         )
 
 
