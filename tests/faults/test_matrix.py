@@ -27,12 +27,12 @@ def test_a_fault_fires_and_costs_nothing(stand, fault):
     """It met work in flight; ledger, replay and order hold; lag is 0 again within the bound."""
     row = next(row for row in ROWS if row.fault == fault)
     result = run_row(stand, row, seed=1)
-    assert result.ok, result
+    assert result.ok, "\n".join([f"{result}", *result.findings])
 
 
 def test_the_judge_notices_a_broken_promise(stand):
     """With de-duplication switched off in the worker the ledger is not exact."""
     mutation = next(m for m in MUTATIONS if m.breaks == "dedupe")
     outcome, result = run_mutation(stand, mutation, seed=1)
-    assert outcome["caught"], result
+    assert outcome["caught"], "\n".join([f"{result}", *result.findings])
     assert result.double > 0

@@ -40,6 +40,29 @@ def test_a_silent_event_loop_ends_the_process_with_every_thread_shown():
     assert "stuck_in_here" in ended.stderr
 
 
+ENDLESS = """
+import ctypes, time
+from sendtide.stages.watchdog import Watchdog
+
+dog = Watchdog(1.0)
+dog.start()
+time.sleep(0.5)
+print("lived", flush=True)
+ctypes.PyDLL(None).sleep(60)  # C code that keeps the interpreter to itself
+"""
+
+
+def test_a_loop_that_lets_no_thread_run_ends_the_process_too():
+    """The watchdog's own thread never gets a turn; the traceback comes all the same."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDLESS], capture_output=True, text=True, timeout=30
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == "lived\n"
+    assert "Timeout" in ended.stderr
+    assert 'File "<string>", line 9' in ended.stderr
+
+
 def reasons_of(limit_s, act):
     """Reasons given within a second while `act` is called every 50 ms."""
     told, ended = [], threading.Event()

@@ -107,7 +107,7 @@ def run_row(stand: Stand, row: Row, seed: int, *, broken: str = "") -> Result:
         trial.settle(row.bound_s)
         found = trial.verdict()
     except (SendtideError, RuntimeError, AssertionError) as error:
-        failure.append(str(error)[:2_000])
+        failure.append(str(error))
     finally:
         trial.end()
     return _result(row, trial, found, failure, time.monotonic() - began)

@@ -7,7 +7,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from subprocess import TimeoutExpired
 from typing import Final
 
 from sendtide.chaos.judge import Verdict, expectation, judge, taken_in
@@ -38,7 +40,8 @@ _LOOK_S: Final = 0.05
 _PATIENCE_S: Final = 120.0
 _RATE: Final = 2_500.0
 _SESSION_S: Final = 4
-_TAIL_LINES: Final = 400
+_ABORT_S: Final = 10.0
+_TAIL_BYTES: Final = 12_000
 
 
 @dataclass
@@ -96,6 +99,7 @@ class Trial:
         command += ["--session-timeout", str(_SESSION_S), "--snapshots", str(self.snapshots)]
         command += ["--name", f"worker-{number}", *extra]
         environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment["PYTHONFAULTHANDLER"] = "1"
         started = start_program(
             f"worker-{number}", command, address="", logs=self.folder, environment=environment
         )
@@ -116,10 +120,20 @@ class Trial:
         while not done():
             self.watch.look()
             if time.monotonic() > deadline:
-                tails = [worker.tail()[-_TAIL_LINES:] for worker in self.workers]
-                msg = f"{self.name}: {what} did not happen within {timeout_s:.0f} s; {tails}"
+                seen = f"{self.taken_in()} of {len(self.load.acked)} records are taken in"
+                seen += f", {self._held()} of {2 * PARTITIONS} partitions held"
+                told = "\n".join(self._dying_words(worker) for worker in self.workers)
+                msg = f"{what} did not happen within {timeout_s:.0f} s: {seen}\n{told}"
                 raise Unavailable(msg)
             time.sleep(_LOOK_S)
+
+    def _dying_words(self, worker: ServerProcess) -> str:
+        """End of a worker's log; one that still runs ends here, and its threads say where."""
+        if worker.running:
+            worker.process.send_signal(signal.SIGABRT)
+            with suppress(TimeoutExpired):
+                worker.process.wait(_ABORT_S)
+        return f"{worker.name}, {worker.log}:\n{worker.tail(_TAIL_BYTES)}"
 
     def wait_share(self, share: float, timeout_s: float = _PATIENCE_S) -> None:
         """Wait until this share of the records is taken in."""
@@ -160,11 +174,14 @@ class Trial:
 
     def _all_held(self) -> bool:
         """True if the running workers hold every partition of both stages."""
+        return self._held() == 2 * PARTITIONS
+
+    def _held(self) -> int:
         held = 0
         for worker in self.workers:
             beat = self.stand.store.get(f"sendtide:1:worker:{worker.name}")
             held += json.loads(beat)["partitions"] if beat and worker.running else 0
-        return held == 2 * PARTITIONS
+        return held
 
     def _wait_still(self) -> None:
         """Until stage B's counts stand still: its input is made by stage A."""

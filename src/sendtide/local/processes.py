@@ -79,9 +79,9 @@ class ServerProcess:
                 raise Unavailable(msg)
             time.sleep(_READY_POLL_S)
 
-    def tail(self) -> str:
-        """The last lines of its log."""
-        return self.log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
+    def tail(self, size: int = _TAIL_BYTES) -> str:
+        """The last lines of its log, at most `size` bytes."""
+        return self.log.read_bytes()[-size:].decode(errors="replace").strip()
 
 
 def start_program(

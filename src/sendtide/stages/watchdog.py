@@ -3,6 +3,10 @@
 A process that hangs is worse than one that died: its heartbeats go on, its partitions stand still.
 Whoever restarts dead workers (systemd, Compose, Kubernetes) then does the rest. What every thread
 was doing goes to the standard error first.
+
+A compiled loop that never ends keeps every Python thread from running, the watchdog's too. So it
+winds up a timer of `faulthandler` at each look, a C thread that needs nobody's leave: should the
+looks themselves stop, that one ends the process, with status 1.
 """
 
 from __future__ import annotations
@@ -74,11 +78,16 @@ class Watchdog:
         self._stopped.set()
 
     def _watch(self) -> None:
+        last_resort = self._end is end_process
         while not self._stopped.wait(self._limit_s / _LOOKS):
+            if last_resort:
+                faulthandler.dump_traceback_later(self._limit_s, exit=True)
             reason = self._reason(time.monotonic())
             if reason:
                 self._end(reason)
                 return
+        if last_resort:
+            faulthandler.cancel_dump_traceback_later()
 
     def _reason(self, now: float) -> str | None:
         silent_s = now - self._alive_at
