@@ -22,8 +22,8 @@ from pathlib import Path
 from sendtide.local import start_broker, start_valkey
 logs = Path(sys.argv[1])
 servers = [start_broker(logs), start_valkey(logs)]
-print(*[server.process.pid for server in servers], flush=True)
 try:
+    print(*[server.process.pid for server in servers], flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     for server in reversed(servers):

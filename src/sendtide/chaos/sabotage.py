@@ -106,11 +106,11 @@ _LATE_S: Final = 3.0
 
 
 def _without_dedupe() -> None:
-    """Forget between batches which sends were seen."""
+    """Remember the last two engagements of a partition only."""
     apply = RecipientPartition.apply_engagements
 
     def forgetful(self: RecipientPartition, *arguments: Any) -> Any:
-        self.seen[1] = SeenSet(self.settings.dedupe_window)
+        self.seen[1] = SeenSet(1)
         return apply(self, *arguments)
 
     setattr(RecipientPartition, "apply_engagements", forgetful)  # noqa: B010
