@@ -32,10 +32,10 @@ from sendtide.recipients.tables import (
     RHYTHM_PERIODS,
     saturating_add,
 )
-from sendtide.state.index import EMPTY, delete, find, insert, recipient_hash
+from sendtide.state.index import EMPTY, delete, find, insert
 
 __all__ = ["APPLIED", "DUPLICATE", "ERASED", "LATE"]
-__all__ += ["DUE_BUCKETS", "add_orphan", "add_pending", "client_row", "erase", "locate", "match"]
+__all__ += ["DUE_BUCKETS", "add_orphan", "add_pending", "client_row", "erase", "match"]
 __all__ += ["settle", "take_due"]
 
 APPLIED: Final = 0
@@ -63,32 +63,6 @@ def client_row(client: Any, keys: Any, values: Any, clients: Any, count: Any) ->
         clients[row] = client
         insert(keys, values, client, row)
         count[0] += 1
-    return row
-
-
-@njit(cache=True)
-def locate(
-    client: Any, high: Any, low: Any, keys: Any, values: Any, people: Any, count: Any, add: bool
-) -> Any:
-    """Row of a recipient, appended if `add`, else NONE. Ids are compared, not only hashes."""
-    key = recipient_hash(client, high, low)
-    while True:
-        row = find(keys, values, key)
-        if row == EMPTY:
-            break
-        if people[row].client == client and people[row].high == high and people[row].low == low:
-            return row
-        key += np.uint64(1)  # another recipient has this hash: try the next key
-    if not add:
-        return np.int32(NONE)
-    row = np.int32(count[0])
-    count[0] += 1
-    insert(keys, values, key, row)
-    person = people[row]
-    person.client, person.high, person.low = client, high, low
-    person.pending = NONE
-    person.profile_ms = person.profile_offset = person.newest_ms = NEVER
-    person.last_send_min = person.last_open_min = NEVER
     return row
 
 

@@ -15,6 +15,7 @@ from sendtide.recipients.counters import Counters
 from sendtide.recipients.due import DueRing
 from sendtide.recipients.history import evidence_of, histories, whole_counts
 from sendtide.recipients.join import settle
+from sendtide.recipients.places import fitting_places, new_places
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
 from sendtide.recipients.settings import JoinSettings
 from sendtide.recipients.tables import (
@@ -94,7 +95,7 @@ class RecipientPartition:
         self.zones = ZoneTable()
         self.newest: NDArray[np.int64] = np.full((3, 1), -(1 << 60), np.int64)
         self.seen = [SeenSet(settings.dedupe_window) for _ in range(3)]
-        self._index = new_table(0)
+        self._index = new_places(0)
         self._people_count = np.zeros(1, np.int64)
         self.people = np.zeros(64, RECIPIENT)
         self.rhythm = np.zeros((64, RHYTHM), np.uint8)
@@ -309,7 +310,7 @@ class RecipientPartition:
 
     def _room_for_people(self, rows: int) -> None:
         needed = self.recipients + rows
-        self._index = fitting(self._index, needed)
+        self._index = fitting_places(self._index, self.people, self.recipients, needed)
         for name in ("people", "rhythm"):
             setattr(self, name, grown(getattr(self, name), needed))
 

@@ -11,8 +11,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.recipients.counters import Counters
-from sendtide.recipients.join import DUE_BUCKETS, locate
+from sendtide.recipients.join import DUE_BUCKETS
 from sendtide.recipients.partition import SENDS, RecipientPartition
+from sendtide.recipients.places import placed
 from sendtide.recipients.settings import JoinSettings
 from sendtide.recipients.tables import NONE, ORPHAN, PENDING, RECIPIENT
 from sendtide.state.index import EMPTY, find, insert, new_table
@@ -66,8 +67,8 @@ def restore(
     state.people["pending"][:n] = NONE
     for name in _BASE:
         getattr(state, name)[:n] = columns[f"base.{name}"]
-    _index_people(people, *state._index, np.zeros(n, RECIPIENT), np.zeros(1, np.int64))
     state._people_count[0] = n
+    state._index = placed(state.people, n, n)
     _restore_pending(state, _structured(columns, "pending", PENDING), columns["pending.content"])
     _restore_orphans(state, _structured(columns, "orphans", ORPHAN))
     state.seen = [
@@ -87,13 +88,6 @@ def _structured(columns: Columns, prefix: str, dtype: np.dtype[Any]) -> NDArray[
     for name in names:
         rows[name] = columns[f"{prefix}.{name}"]
     return rows
-
-
-@njit(cache=True)
-def _index_people(people: Any, keys: Any, values: Any, scratch: Any, count: Any) -> None:
-    """Rebuild the index by adding everyone in row order, as they were added at first."""
-    for i in range(len(people)):
-        locate(people[i].client, people[i].high, people[i].low, keys, values, scratch, count, True)
 
 
 def _restore_pending(

@@ -16,9 +16,9 @@ from sendtide.recipients.join import (
     add_orphan,
     add_pending,
     erase,
-    locate,
     match,
 )
+from sendtide.recipients.places import locate
 from sendtide.recipients.tables import NONE
 from sendtide.state.index import EMPTY, delete, find, insert
 from sendtide.state.seen import admit
@@ -61,7 +61,7 @@ def send_rows(
     for i in range(start, end):
         placed[i] = NONE
         if tombstone[i]:
-            row = locate(client[i], ids[i, 0], ids[i, 1], *index, people, people_count, True)
+            row = locate(client[i], ids[i, 0], ids[i, 1], index, people, people_count, True)
             erase(row, people, *base, pending, *by_identity)
             forget_orphans(client[i], ids[i, 0], ids[i, 1], orphans, orphan_free, by_message)
             buckets[i] = APPLIED
@@ -78,7 +78,7 @@ def send_rows(
             continue
         admitted += 1
         newest[0] = max(newest[0], time_ms[i])
-        row = locate(client[i], ids[i, 0], ids[i, 1], *index, people, people_count, True)
+        row = locate(client[i], ids[i, 0], ids[i, 1], index, people, people_count, True)
         person = people[row]
         if person.erased:
             buckets[i] = ERASED
@@ -201,7 +201,7 @@ def engagement_rows(
             continue
         admitted += 1
         newest[0] = max(newest[0], time_ms[i])
-        row = locate(client[i], ids[i, 0], ids[i, 1], *index, people, people_count, False)
+        row = locate(client[i], ids[i, 0], ids[i, 1], index, people, people_count, False)
         if row != NONE and people[row].erased:
             buckets[i] = ERASED
             continue
@@ -261,7 +261,7 @@ def request_rows(
             continue
         admitted += 1
         newest[0] = max(newest[0], time_ms[i])
-        rows[i] = locate(client[i], ids[i, 0], ids[i, 1], *index, people, people_count, False)
+        rows[i] = locate(client[i], ids[i, 0], ids[i, 1], index, people, people_count, False)
         erased = rows[i] != NONE and people[rows[i]].erased
         buckets[i] = ERASED if erased else APPLIED
     return admitted
