@@ -1,12 +1,9 @@
 """A file of past newsletter deliveries as the sends and engagements they once were.
 
 The file says when each message went out and whether it was opened within a week, not when. Times
-are drawn: a stated, seeded choice, which decides the order of events but no label.
-
-- open:  sent + lognormal(median 2.5 h, sigma 1.5), cut at a week less a minute
-- click: open + lognormal(median 45 s, sigma 1.0), cut at the same end; a click on a message that
-  was never seen to be opened follows the send by a delay like an open's
-- cut means the distribution is truncated (inverse of its distribution function), not clipped
+are drawn as `delays` says, cut at a week less a minute: a seeded choice, which decides the order
+of events but no label. A click on a message that was never seen to be opened follows the send by a
+delay like an open's.
 
 A label retires when the engagement watermark of its partition passes its horizon. In life, other
 mail keeps every watermark moving; here, between two issues, nothing would. So every partition gets
@@ -27,8 +24,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
+from sendtide.connectors.delays import CLICKING, OPENING, truncated_lognormal
 from sendtide.connectors.partitioner import partitions_of
 from sendtide.connectors.pseudonym import Pseudonyms
 from sendtide.events.errors import ConfigurationError
@@ -56,8 +53,6 @@ _LAST_DELAY_S: Final = 7 * 86_400.0 - 60.0
 _CHUNK: Final = 20_000
 _MAX_CLICKS: Final = 1_000
 _SEND, _OPEN, _CLICK, _HEARTBEAT = range(4)
-_OPENING: Final = (2.5 * 3600.0, 1.5)
-_CLICKING: Final = (45.0, 1.0)
 _PUBLIC_KEY: Final = hashlib.sha256(b"sendtide: newsletters are replayed under this key").digest()
 """Not a secret: the file holds subscriber numbers, no addresses, and replays must repeat."""
 
@@ -119,7 +114,7 @@ class Newsletters:
 
     def _reactions(self, seed: int) -> tuple[I64, I64, I64]:
         rng = np.random.default_rng([seed, 20_190])
-        open_s = _truncated_lognormal(rng.random(self.rows), *_OPENING, np.full(1, _LAST_DELAY_S))
+        open_s = truncated_lognormal(rng.random(self.rows), *OPENING, np.full(1, _LAST_DELAY_S))
         opened_ms = self.sent_at_ms + np.ceil(open_s * 1000).astype(np.int64)
         clicked = np.repeat(np.arange(self.rows), self.clicks)
         follows = self.opened[clicked]
@@ -128,8 +123,8 @@ class Newsletters:
         room_s = _LAST_DELAY_S - after_open_s + 1.0
         after_s = np.where(
             follows,
-            _truncated_lognormal(chance, *_CLICKING, room_s),
-            _truncated_lognormal(chance, *_OPENING, room_s),
+            truncated_lognormal(chance, *CLICKING, room_s),
+            truncated_lognormal(chance, *OPENING, room_s),
         )
         delay_ms = np.ceil((after_open_s + after_s) * 1000).astype(np.int64)
         return opened_ms, clicked, self.sent_at_ms[clicked] + delay_ms
@@ -290,10 +285,3 @@ def _heartbeat_recipients(partitions: int) -> NDArray[np.uint64]:
             found.setdefault(partition, candidate)
         start += step
     return np.array([[0, found[partition]] for partition in range(partitions)], np.uint64)
-
-
-def _truncated_lognormal(chance: F64, median: float, sigma: float, limit: F64) -> F64:
-    """Inverse of the lognormal's distribution function cut at `limit`, at `chance` in [0, 1)."""
-    reached = ndtr(np.log(limit / median) / sigma)
-    draws: F64 = median * np.exp(sigma * ndtri(np.maximum(chance, 1e-12) * reached))
-    return np.minimum(draws, limit)

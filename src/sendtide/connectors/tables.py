@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sendtide.events.errors import ConfigurationError
 from sendtide.events.messages import MAX_TIME_MS, MIN_TIME_MS
 
-__all__ = ["NEVER", "Table", "read_table"]
+__all__ = ["NEVER", "Table", "TimeUnit", "as_numbers", "as_times", "read_table"]
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -29,6 +29,7 @@ _TRUTH: Final = {
     **dict.fromkeys(("true", "t", "yes", "y"), 1.0),
     **dict.fromkeys(("false", "f", "no", "n"), 0.0),
 }
+TimeUnit = Literal["seconds", "milliseconds", "microseconds"]
 _MILLISECONDS_FROM: Final = 100_000_000_000
 """A number of seconds that would lie beyond the year 5100."""
 _ZONED: Final = ("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z")
@@ -75,14 +76,14 @@ class Table:
     ) -> F64:  # fmt: skip
         """(n,) finite numbers within low <= x <= high and above < x; truth values are 0 and 1."""
         column = self.column(name, option)
-        found = _numbers(column)
+        found = as_numbers(column)
         wrong = ~found.is_finite() | (found < low) | (found > high) | (found <= above)
         self._refuse(column, wrong.fill_null(value=True), wanted)
         return found.to_numpy().astype(np.float64)
 
     def numeric(self, name: str) -> bool:
         """Whether all values of the column are finite numbers or truth values."""
-        return bool(_numbers(self.frame[name]).is_finite().fill_null(value=False).all())
+        return bool(as_numbers(self.frame[name]).is_finite().fill_null(value=False).all())
 
     def times(self, name: str, option: str, *, optional: bool = False) -> I64:
         """(n,) milliseconds since 1970; without a zone a time is UTC.
@@ -94,7 +95,7 @@ class Table:
         blank = column.is_null()
         if column.dtype == pl.String:
             blank = blank | (column.str.strip_chars() == "")
-        found = _times(column)
+        found = as_times(column)
         wrong = (found.is_null() | (found < MIN_TIME_MS) | (found > MAX_TIME_MS)).fill_null(
             value=True
         )
@@ -139,8 +140,8 @@ def _read(path: Path) -> pl.DataFrame:
     return pl.read_csv(path, infer_schema=False)
 
 
-def _numbers(column: pl.Series) -> pl.Series:
-    """Float64, null where a value is no number."""
+def as_numbers(column: pl.Series) -> pl.Series:
+    """Float64, truth values as 0 and 1, null where a value is no number."""
     if column.dtype == pl.Boolean or column.dtype.is_numeric():
         return column.cast(pl.Float64)
     text = column.cast(pl.String).str.strip_chars().str.to_lowercase()
@@ -148,29 +149,63 @@ def _numbers(column: pl.Series) -> pl.Series:
     return pl.select(pl.coalesce(text.cast(pl.Float64, strict=False), truth)).to_series()
 
 
-def _times(column: pl.Series) -> pl.Series:
-    """Milliseconds since 1970, null where a value is no time."""
+def as_times(
+    column: pl.Series,
+    *,
+    zone: str = "UTC",
+    pattern: str | None = None,
+    unit: TimeUnit | None = None,
+) -> pl.Series:
+    """Milliseconds since 1970 as Int64, null where a value is no time.
+
+    zone: IANA name of the clock that times without an offset were read from; an hour that comes
+    twice is its first one, one that never came is no time. pattern: of text, as of `strptime`; else
+    the usual ones. unit: of numbers; else seconds, or milliseconds from 100,000,000,000 on.
+    """
     if column.dtype == pl.Date:
         column = column.cast(pl.Datetime("ms"))
     if isinstance(column.dtype, pl.Datetime):
-        return column.dt.epoch("ms")
-    if not column.dtype.is_numeric():
-        return _parsed(column.cast(pl.String).str.strip_chars())
-    whole = column.cast(pl.Int64, strict=False)
+        return _epoch(column, zone)
+    if column.dtype.is_numeric():
+        return _scaled(column, unit)
+    text = column.cast(pl.String).str.strip_chars()
+    if pattern is not None:
+        return _read_as(text, pattern, zone)
+    return _parsed(text, zone, unit)
+
+
+def _epoch(times: pl.Series, zone: str) -> pl.Series:
+    """Milliseconds of a column of date and time."""
+    if zone != "UTC" and getattr(times.dtype, "time_zone", None) is None:
+        times = times.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return times.dt.epoch("ms")
+
+
+def _read_as(text: pl.Series, pattern: str, zone: str) -> pl.Series:
+    zoned = "%z" in pattern
+    name = "UTC" if zoned else None
+    read = text.str.to_datetime(pattern, time_unit="ms", time_zone=name, strict=False)
+    return _epoch(read, zone)
+
+
+def _scaled(numbers: pl.Series, unit: TimeUnit | None) -> pl.Series:
+    whole = numbers.cast(pl.Int64, strict=False)
+    if unit == "milliseconds":
+        return whole
+    if unit == "microseconds":
+        return whole // 1000
+    if unit == "seconds":
+        return (numbers.cast(pl.Float64, strict=False) * 1000).cast(pl.Int64, strict=False)
     scaled = pl.when(whole < _MILLISECONDS_FROM).then(whole * 1000).otherwise(whole)
     return pl.select(scaled).to_series()
 
 
-def _parsed(text: pl.Series) -> pl.Series:
+def _parsed(text: pl.Series, zone: str, unit: TimeUnit | None) -> pl.Series:
     """Text as whole numbers, times with an offset, then times without one."""
     plain = text.str.replace(r"^(\d{4}-\d{2}-\d{2})T", "${1} ")
     plain = plain.str.replace(r"\s*(Z|UTC)$", "+00:00")
     zoned = plain.set(~plain.str.contains(r":.*[+-]\d{2}:?\d{2}$").fill_null(value=False), None)
-    readings = [_times(text.cast(pl.Float64, strict=False))]
-    for pattern in _ZONED:
-        read = zoned.str.to_datetime(pattern, time_unit="ms", time_zone="UTC", strict=False)
-        readings.append(read.dt.epoch("ms"))
-    for pattern in _BARE:
-        read = plain.str.to_datetime(pattern, time_unit="ms", strict=False)
-        readings.append(read.dt.epoch("ms"))
+    readings = [_scaled(text.cast(pl.Float64, strict=False), unit)]
+    readings += [_read_as(zoned, pattern, zone) for pattern in _ZONED]
+    readings += [_read_as(plain, pattern, zone) for pattern in _BARE]
     return pl.select(pl.coalesce(readings)).to_series()
