@@ -36,15 +36,12 @@ _KINDS: Final = ("open", "click", "bounce", "unsubscribe", "complaint", "convers
 _BEAT: Final = len(FACTS)
 _PER_ROW: Final = len(FACTS) + 2
 """Identities of a row: its send, its facts, and a heartbeat's; from 1, since 0 means none."""
-_HUMAN, _MACHINE = 1, 2
+_UNKNOWN, _MACHINE = 0, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What happened in one hour (some of it, if it was much): rows of the sends, then engagements.
-
-    start_ms: of the hour.
-    """
+    """Sends or engagements of one hour, or some of them. rows: of the sends, in the log."""
 
     start_ms: int
     rows: I64
@@ -78,18 +75,14 @@ def hours_of(history: History, end_ms: int) -> Iterator[Hour]:
     for hour in np.union1d(sent, met).tolist():
         first, last = np.searchsorted(sent, [hour, hour + 1]).tolist()
         low, high = np.searchsorted(met, [hour, hour + 1]).tolist()
+        start_ms = hour * _HOUR_MS
         for start in range(first, last, _MOST_SENDS):
             rows = np.arange(start, min(start + _MOST_SENDS, last))
-            sends = _sends(history, clients, rows)
-            if rows[-1] + 1 < last or low == high:
-                yield Hour(hour * _HOUR_MS, rows, sends, None)
-            else:
-                met_then = _engagements(history, clients, timeline, slice(low, high), offset)
-                yield Hour(hour * _HOUR_MS, rows, sends, met_then)
-        if first == last:
-            met_then = _engagements(history, clients, timeline, slice(low, high), offset)
-            yield Hour(hour * _HOUR_MS, np.zeros(0, np.int64), None, met_then)
-        offset += high - low
+            yield Hour(start_ms, rows, _sends(history, clients, rows), None)
+        if low < high:
+            batch = _engagements(history, clients, timeline, slice(low, high), offset)
+            yield Hour(start_ms, np.zeros(0, np.int64), None, batch)
+            offset += high - low
 
 
 def _timeline(history: History, end_ms: int) -> _Timeline:
@@ -157,7 +150,7 @@ def _engagements(
         ),
         message=np.where(beat, _identity(row, _BEAT + 1), _identity(row, 0)),
         kind=kinds[fact],
-        machine=np.where(beat, 0, np.where(by_machine, _MACHINE, _HUMAN)).astype(np.uint8),
+        machine=np.where(by_machine, _MACHINE, _UNKNOWN).astype(np.uint8),
         revenue=np.where(converted, history.facts.revenue[known], 0.0),
     )
 

@@ -10,8 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-__all__ = ["BASELINE_STRENGTH", "Score", "auc", "beta_binomial", "calibration_error", "log_loss"]
-__all__ += ["score"]
+__all__ = ["BASELINE_STRENGTH", "Score", "auc", "beta_binomial", "calibration_curve"]
+__all__ += ["calibration_error", "log_loss", "score"]
 
 F64 = NDArray[np.float64]
 
@@ -80,6 +80,25 @@ def calibration_error(label: NDArray[Any], prediction: F64, cells: int = 15) -> 
     cell = np.minimum((np.asarray(prediction) * cells).astype(np.int64), cells - 1)
     apart = np.bincount(cell, positive - prediction, cells)
     return float(np.abs(apart).sum() / len(positive))
+
+
+def calibration_curve(
+    label: NDArray[Any], prediction: F64, cells: int = 15
+) -> list[tuple[int, float, float]]:
+    """Rows, mean prediction and rate of the cells of `calibration_error` that have any.
+
+    Raises:
+        ValueError: lengths differ or a prediction is not a number.
+    """
+    positive = _checked(label, prediction)
+    cell = np.minimum((np.asarray(prediction) * cells).astype(np.int64), cells - 1)
+    rows = np.bincount(cell, minlength=cells)
+    predicted = np.bincount(cell, prediction, cells)
+    opened = np.bincount(cell, positive, cells)
+    return [
+        (int(rows[c]), float(predicted[c] / rows[c]), float(opened[c] / rows[c]))
+        for c in np.flatnonzero(rows).tolist()
+    ]
 
 
 def _checked(label: NDArray[Any], prediction: F64) -> NDArray[np.bool_]:

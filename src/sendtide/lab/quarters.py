@@ -1,4 +1,4 @@
-"""Scores by quarter of the year, so that a change of behaviour shows where it happened."""
+"""Scores by quarter or month, so that a change of behaviour shows where it happened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from sendtide.lab.evaluate import calibration_error, score
 
-__all__ = ["by_quarter", "quarter_names"]
+__all__ = ["by_period", "by_quarter", "month_names", "quarter_names"]
+
+
+def month_names(time_ms: NDArray[np.int64]) -> NDArray[np.str_]:
+    """(n,) names as "2020-03", by UTC."""
+    return np.datetime_as_string(time_ms.astype("datetime64[ms]"), unit="M")
 
 
 def quarter_names(time_ms: NDArray[np.int64]) -> NDArray[np.str_]:
@@ -24,8 +29,14 @@ def quarter_names(time_ms: NDArray[np.int64]) -> NDArray[np.str_]:
 def by_quarter(
     time_ms: NDArray[np.int64], label: NDArray[Any], prediction: NDArray[np.float64]
 ) -> dict[str, dict[str, float]]:
-    """Quarter to rows, rate, mean prediction, auc, log_loss and ece, in order of time."""
-    names = quarter_names(time_ms)
+    """Quarter to the numbers of `by_period`, in order of time."""
+    return by_period(quarter_names(time_ms), label, prediction)
+
+
+def by_period(
+    names: NDArray[np.str_], label: NDArray[Any], prediction: NDArray[np.float64]
+) -> dict[str, dict[str, float]]:
+    """Name of a period to rows, rate, mean prediction, auc, log_loss and ece, in their order."""
     out = {}
     for name in np.unique(names).tolist():
         mine = names == name

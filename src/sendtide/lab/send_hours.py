@@ -1,0 +1,85 @@
+"""How a sender's own hours came about: the chance of each send's hour, estimated from the log.
+
+Hours are taken three at a time, as the send-time model takes them. A recipient's hours are seen as
+draws from a distribution of its own, these as draws from a Dirichlet around the client's shares
+(Dirichlet-multinomial, Minka, "Estimating a Dirichlet distribution", 2000). The chance of a send's
+bin b given all other sends u of its recipient is that model's predictive probability::
+
+    p(b) = (u(b) + concentration * share(b)) / (sum u + concentration)
+
+A send never counts for its own chance. The concentration is, for each client, the one of a grid
+under which the product of these chances is largest (pseudo-likelihood, Besag 1975): large where all
+recipients are mailed alike, small where each one has hours of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sendtide.events.rhythm import BINS
+
+__all__ = ["SendHours", "send_hours"]
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+COVERED_SHARE: Final = 0.02
+"""Share of a client's sends from which on a bin is one that the log can speak of."""
+COVERED_DAYS: Final = 3
+"""Days with such sends: what was sent on one day only is that day's message, not an hour."""
+_GRID: Final = 2.0 ** np.arange(-3, 21)
+
+
+@dataclass(frozen=True, slots=True)
+class SendHours:
+    """How sends got their hours.
+
+    propensity: (n,) of each send's bin. share: (clients, BINS). covered: (clients, BINS) bins that
+    the log can speak of. concentration: (clients,).
+    """
+
+    propensity: F64
+    share: F64
+    covered: NDArray[np.bool_]
+    concentration: F64
+
+
+def send_hours(bins: I64, client: I64, recipient: I64, day: I64, clients: int) -> SendHours:
+    """Estimate how n sends got their hours.
+
+    Args:
+        bins: (n,) of the local day, below BINS.
+        client: (n,) codes below `clients`.
+        recipient: (n,) codes; one belongs to one client.
+        day: (n,) number of the day of each send.
+        clients: how many there are.
+    """
+    cells = client * BINS + bins
+    counts = np.bincount(cells, minlength=clients * BINS).reshape(clients, BINS).astype(float)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    mine = np.bincount(recipient * BINS + bins, minlength=(int(recipient.max()) + 1) * BINS)
+    others_here = mine[recipient * BINS + bins] - 1.0
+    others = np.bincount(recipient)[recipient] - 1.0
+    usual = np.asarray(share[client, bins], np.float64)
+    concentration = _concentration(others_here, others, usual, client, clients)
+    mine_c = concentration[client]
+    propensity = (others_here + mine_c * usual) / (others + mine_c)
+    met = np.unique(np.stack([cells, day]), axis=1)[0]
+    days = np.bincount(met, minlength=clients * BINS).reshape(clients, BINS)
+    covered = (share >= COVERED_SHARE) & (days >= COVERED_DAYS)
+    return SendHours(propensity, share, covered, concentration)
+
+
+def _concentration(here: F64, others: F64, usual: F64, client: I64, clients: int) -> F64:
+    """(clients,) best of the grid; the larger of equals."""
+    likelihood = np.array(
+        [
+            np.bincount(client, np.log((here + c * usual) / (others + c)), clients)
+            for c in _GRID[::-1]
+        ]
+    )
+    return np.asarray(_GRID[::-1][likelihood.argmax(axis=0)])
