@@ -66,7 +66,7 @@ def client_hashes(history: History) -> U64:
 def hours_of(history: History, end_ms: int) -> Iterator[Hour]:
     """Cut a log into its hours; those in which nothing happened are left out.
 
-    end_ms: until when time goes on after the last event.
+    end_ms: until when time goes on; what is told of later than that is left out.
     """
     timeline = _timeline(history, end_ms)
     clients = client_hashes(history)
@@ -92,7 +92,7 @@ def _timeline(history: History, end_ms: int) -> _Timeline:
     parts = [(beats, np.arange(len(beats)), np.full(len(beats), _BEAT))]
     for code, fact in enumerate(FACTS):
         at_ms = history.facts.at_ms[fact]
-        rows = np.flatnonzero(at_ms != NEVER)
+        rows = np.flatnonzero((at_ms != NEVER) & (at_ms <= end_ms))
         parts.append((at_ms[rows], rows, np.full(len(rows), code)))
     time_ms, row, fact_code = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(time_ms, kind="stable")

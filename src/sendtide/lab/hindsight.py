@@ -142,33 +142,23 @@ def by_log(seen: Foreseen, sent: Sent, hours: SendHours, seed: int = 1) -> ByLog
         return _nothing(why, hours, left_out)
     client, bins = sent.client[rows], sent.hour_of_week[rows] % 24 // BIN_HOURS
     known = np.where(hours.covered[client], seen.by_bin[rows], -1.0)
-    target = known.argmax(axis=1)
-    day = _codes(client, sent.day[rows])
-    value, by = _wider(
-        Decisions(
-            action=bins,
-            actions=hours.share.shape[1],
-            propensity=hours.propensity[rows],
-            reward=seen.facts[rows, 0].astype(np.float64),
-            cluster=_codes(sent.recipient[rows]),
-            context=_context(seen, sent, rows),
-        ),
-        day,
-        target,
-        seed,
+    target, day = known.argmax(axis=1), _codes(client, sent.day[rows])
+    decisions = Decisions(
+        action=bins,
+        actions=hours.share.shape[1],
+        propensity=hours.propensity[rows],
+        reward=seen.facts[rows, 0].astype(np.float64),
+        cluster=_codes(sent.recipient[rows]),
+        context=_context(seen, sent, rows),
     )
-    weight = (target == bins) / hours.propensity[rows]
-    days, error = _by_days(weight, day)
-    error = max(error, value.overlap.weight_error)
-    reason = refusal(replace(value.overlap, weight_error=error))
-    if reason is None and days < MIN_DAYS:
-        reason = _FEW_DAYS.format(days=f"{days:.1f}")
+    value, by = _wider(decisions, day, target, seed)
+    days, error = _by_days((target == bins) / decisions.propensity, day)
     covered, at = hours.covered[client, bins], np.arange(len(rows))
     return ByLog(
         sends=len(rows),
         left_out=left_out,
         value=value,
-        reason=reason,
+        reason=_reason(value, days, error),
         clustered_by=by,
         model_lift=float((known[at, target] - seen.by_bin[rows, bins]).mean()),
         agreeing=float((target == bins).mean()),
@@ -176,6 +166,13 @@ def by_log(seen: Foreseen, sent: Sent, hours: SendHours, seed: int = 1) -> ByLog
         within_days=_within_days(day[covered], bins[covered]),
         concentration=_span(hours),
     )
+
+
+def _reason(value: PolicyValue, days: float, error: float) -> str | None:
+    """Why nothing can be said; error: of the mean weight, over days."""
+    error = max(error, value.overlap.weight_error)
+    few = _FEW_DAYS.format(days=f"{days:.1f}") if days < MIN_DAYS else None
+    return refusal(replace(value.overlap, weight_error=error)) or few
 
 
 def _codes(*columns: I64) -> I64:

@@ -59,12 +59,12 @@ def send_hours(bins: I64, client: I64, recipient: I64, day: I64, clients: int) -
         clients: how many there are.
     """
     cells = client * BINS + bins
-    counts = np.bincount(cells, minlength=clients * BINS).reshape(clients, BINS).astype(float)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    counts = np.bincount(cells, minlength=clients * BINS).reshape(clients, BINS)
+    share: F64 = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     mine = np.bincount(recipient * BINS + bins, minlength=(int(recipient.max()) + 1) * BINS)
-    others_here = mine[recipient * BINS + bins] - 1.0
-    others = np.bincount(recipient)[recipient] - 1.0
-    usual = np.asarray(share[client, bins], np.float64)
+    others_here: F64 = mine[recipient * BINS + bins] - 1.0
+    others: F64 = np.bincount(recipient)[recipient] - 1.0
+    usual: F64 = share[client, bins]
     concentration = _concentration(others_here, others, usual, client, clients)
     mine_c = concentration[client]
     propensity = (others_here + mine_c * usual) / (others + mine_c)
