@@ -1,4 +1,7 @@
-"""Pictures for pages that stand alone: SVG elements, coloured by the page's style sheet."""
+"""Pictures for pages that stand alone: SVG elements, coloured by the page's style sheet.
+
+A picture is drawn `WIDE` or `HALF` as wide as the page, so that its letters are of one size.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 from xml.etree.ElementTree import Element
 
-__all__ = ["Interval", "Line", "bars", "calibration", "intervals", "lines", "tag", "week"]
+__all__ = ["HALF", "WIDE", "Interval", "Line", "bars", "calibration", "intervals", "lines", "tag"]
+__all__ += ["week"]
 
-_WIDTH, _HEIGHT = 640, 230
+WIDE: Final = 1_040
+HALF: Final = 510
+_HEIGHT = 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 26
 _TICKS: Final = 4
-_MOST_LABELS: Final = 8
+_LABEL: Final = 72
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -27,13 +33,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One row of `intervals`."""
+    """One row of `intervals`; told: (value, low, high), None where it cannot be told."""
 
     name: str
     kind: str
-    value: float
-    low: float
-    high: float
+    told: tuple[float, float, float] | None
 
 
 def tag(name: str, /, *children: Element | str | None, **attributes: str | float) -> Element:
@@ -56,15 +60,21 @@ def tag(name: str, /, *children: Element | str | None, **attributes: str | float
 class _Frame:
     """From numbers to places in the picture."""
 
+    width: int
     x_low: float
     x_high: float
     y_low: float
     y_high: float
 
+    @property
+    def right(self) -> int:
+        """End of the picture's inside."""
+        return self.width - _RIGHT
+
     def x(self, value: float) -> float:
         """Place from the left."""
         span = (self.x_high - self.x_low) or 1.0
-        return round(_LEFT + (value - self.x_low) / span * (_WIDTH - _LEFT - _RIGHT), 1)
+        return round(_LEFT + (value - self.x_low) / span * (self.right - _LEFT), 1)
 
     def y(self, value: float) -> float:
         """Place from the top."""
@@ -76,13 +86,13 @@ def _room() -> float:
     return _HEIGHT - _TOP - _BOTTOM
 
 
-def _picture(title: str, height: float, *parts: Element, kind: str = "plot") -> Element:
+def _picture(title: str, width: int, height: float, *parts: Element) -> Element:
     return tag(
         "svg",
         tag("title", title),
         *parts,
-        class_=kind,
-        viewBox=f"0 0 {_WIDTH} {height}",
+        class_="plot",
+        viewBox=f"0 0 {width} {height}",
         role="img",
         aria_label=title,
     )
@@ -94,14 +104,14 @@ def _grid(frame: _Frame, form: str) -> list[Element]:
     for step in range(_TICKS + 1):
         value = frame.y_low + (frame.y_high - frame.y_low) * step / _TICKS
         y = frame.y(value)
-        out.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
+        out.append(tag("line", x1=_LEFT, x2=frame.right, y1=y, y2=y, class_="grid"))
         out.append(tag("text", format(value, form), x=_LEFT - 7, y=y + 3.5, class_="end"))
     return out
 
 
 def _below(frame: _Frame, labels: Sequence[tuple[float, str]]) -> list[Element]:
     """Some of the labels, evenly taken, so that they do not touch."""
-    step = -(-len(labels) // _MOST_LABELS)
+    step = -(-len(labels) * _LABEL // frame.width)
     return [
         tag("text", text, x=frame.x(at), y=_HEIGHT - 8, class_="middle")
         for at, text in labels[::step]
@@ -123,21 +133,25 @@ def lines(
     *,
     form: str,
     marks: Sequence[float] = (),
+    width: int = HALF,
 ) -> Element:
     """Curves over time. labels: below. marks: values at which a broken line is drawn."""
+    if all(y is None for curve in curves for _, y in curve.points):
+        nothing = tag("text", "nothing to show", x=width / 2, y=_HEIGHT / 2, class_="middle")
+        return _picture(title, width, _HEIGHT, nothing)
     xs = [x for curve in curves for x, _ in curve.points]
-    frame = _Frame(min(xs), max(xs), *_span(curves, marks))
+    frame = _Frame(width, min(xs), max(xs), *_span(curves, marks))
     parts = [*_grid(frame, form), *_below(frame, labels)]
     for mark in marks:
         y = frame.y(mark)
-        parts.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="mark"))
+        parts.append(tag("line", x1=_LEFT, x2=frame.right, y1=y, y2=y, class_="mark"))
     for curve in curves:
         known = [(frame.x(x), frame.y(y)) for x, y in curve.points if y is not None]
         points = " ".join(f"{x},{y}" for x, y in known)
         parts.append(tag("polyline", points=points, class_=f"line {curve.kind}"))
         if len(known) == 1:
             parts.append(tag("circle", cx=known[0][0], cy=known[0][1], r=3, class_=curve.kind))
-    return _picture(title, _HEIGHT, *parts)
+    return _picture(title, frame.width, _HEIGHT, *parts)
 
 
 def bars(
@@ -145,7 +159,7 @@ def bars(
 ) -> Element:
     """Bars of shares side by side; groups: (class, values), all as many as there are labels."""
     high = max(max(values) for _, values in groups) * 1.08 or 1.0
-    frame = _Frame(0, len(labels), 0, high)
+    frame = _Frame(WIDE, 0, len(labels), 0, high)
     parts = _grid(frame, ".0%")
     wide = (frame.x(1) - frame.x(0)) * 0.8 / len(groups)
     for place, (kind, values) in enumerate(groups):
@@ -157,13 +171,13 @@ def bars(
             bar.append(tag("title", f"{labels[i]}: {value:.1%}"))
             parts.append(bar)
     parts += _below(frame, [(i + 0.5, label) for i, label in enumerate(labels)])
-    return _picture(title, _HEIGHT, *parts)
+    return _picture(title, frame.width, _HEIGHT, *parts)
 
 
 def calibration(title: str, points: Sequence[tuple[int, float, float]]) -> Element:
     """(rows, predicted, rate): as many as there are rows, so large; on the diagonal is right."""
     high = min(max(max(p, r) for _, p, r in points) * 1.08, 1.0)
-    frame = _Frame(0, high, 0, high)
+    frame = _Frame(HALF, 0, high, 0, high)
     ends = {"x1": frame.x(0), "y1": frame.y(0), "x2": frame.x(high), "y2": frame.y(high)}
     parts = [*_grid(frame, ".0%"), tag("line", class_="mark", **ends)]
     most = max(rows for rows, _, _ in points)
@@ -174,41 +188,44 @@ def calibration(title: str, points: Sequence[tuple[int, float, float]]) -> Eleme
         parts.append(dot)
     steps = [high * step / _TICKS for step in range(_TICKS + 1)]
     parts += _below(frame, [(value, f"{value:.0%}") for value in steps])
-    return _picture(title, _HEIGHT, *parts)
+    return _picture(title, frame.width, _HEIGHT, *parts)
 
 
 def intervals(title: str, rows: Sequence[Interval]) -> Element:
     """Points with their intervals, in percentage points around nothing."""
-    row_height, left = 46, 150
-    low = min(0.0, *(row.low for row in rows))
-    high = max(0.0, *(row.high for row in rows))
-    air = (high - low or 1.0) * 0.1
-    low, high = low - air, high + air
+    row_height, left = 48, 150
+    ends = [0.0, *(end for row in rows for end in row.told or ())]
+    air = (max(ends) - min(ends) or 1.0) * 0.12
+    low, high = min(ends) - air, max(ends) + air
     height = row_height * len(rows) + 26
 
     def x(value: float) -> float:
-        return round(left + (value - low) / (high - low) * (_WIDTH - left - 20), 1)
+        return round(left + (value - low) / (high - low) * (WIDE - left - 60), 1)
 
     parts = [tag("line", x1=x(0), x2=x(0), y1=4, y2=height - 24, class_="mark")]
     for i, row in enumerate(rows):
-        y = i * row_height + 24
+        y = i * row_height + 28
+        parts.append(tag("text", row.name, x=0, y=y + 5, class_="name"))
+        if row.told is None:
+            parts.append(tag("text", "cannot be told", x=x(0) + 12, y=y + 5, class_="name"))
+            continue
+        value, least, most = row.told
+        shown = f"{value:+.1f} ({least:+.1f} to {most:+.1f})"
         parts += [
-            tag("text", row.name, x=0, y=y + 4, class_="name"),
-            tag("line", x1=x(row.low), x2=x(row.high), y1=y, y2=y, class_=f"reach {row.kind}"),
-            tag("circle", cx=x(row.value), cy=y, r=5.5, class_=row.kind),
-            tag("text", f"{row.value:+.1f} ({row.low:+.1f} to {row.high:+.1f})", x=x(row.value),
-                y=y - 11, class_="middle strong"),
-        ]  # fmt: skip
+            tag("line", x1=x(least), x2=x(most), y1=y, y2=y, class_=f"reach {row.kind}"),
+            tag("circle", cx=x(value), cy=y, r=6, class_=row.kind),
+            tag("text", shown, x=x(value), y=y - 12, class_="middle strong"),
+        ]
     parts.append(tag("text", "no change", x=x(0), y=height - 8, class_="middle"))
-    return _picture(title, height, *parts)
+    return _picture(title, WIDE, height, *parts)
 
 
 def week(title: str, shares: Sequence[float], kind: str) -> Element:
     """Seven days by 24 hours, the fuller the more."""
-    cell, left, top = 24.5, 40, 20
+    cell, left, top = 19.5, 40, 20
     most = max(shares) or 1.0
     parts = [tag("text", f"{hour:02d}", x=left + hour * cell + 1, y=12) for hour in range(0, 24, 3)]
-    parts += [tag("text", day, x=0, y=top + i * cell + 16) for i, day in enumerate(_DAYS)]
+    parts += [tag("text", day, x=0, y=top + i * cell + 13) for i, day in enumerate(_DAYS)]
     for i, share in enumerate(shares):
         day, hour = divmod(i, 24)
         strength = f"{0.06 + 0.94 * (share / most) ** 0.6:.3f}"
@@ -217,4 +234,4 @@ def week(title: str, shares: Sequence[float], kind: str) -> Element:
         box.set("class", kind)
         box.append(tag("title", f"{_DAYS[day]} {hour:02d}:00  {share:.2%}"))
         parts.append(box)
-    return _picture(title, top + 7 * cell, *parts)
+    return _picture(title, HALF, top + 7 * cell, *parts)

@@ -9,8 +9,20 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import Element, tostring
 
+import numpy as np
+
 from sendtide.commands import history_words as words
-from sendtide.commands.drawing import Interval, Line, bars, calibration, intervals, lines, tag, week
+from sendtide.commands.drawing import (
+    WIDE,
+    Interval,
+    Line,
+    bars,
+    calibration,
+    intervals,
+    lines,
+    tag,
+    week,
+)
 from sendtide.events.errors import ConfigurationError
 
 __all__ = ["page", "write_page"]
@@ -29,6 +41,7 @@ _COLOURS: Final = {
 _MODELS: Final = {
     "at_send": "model, when it was sent",
     "model": "model, when the outcome was due",
+    "send_time": "send-time model, at the hour it was sent",
     "beta_binomial": "recipient's own rate (Beta-Binomial)",
     "client_rate": "client's rate",
 }
@@ -38,6 +51,7 @@ _VERDICTS: Final = {
     "loss": "A loss",
     "cannot_tell": "The log cannot tell",
 }
+_TIME_LABELS: Final = 9
 _HOURS: Final = [f"{hour:02d}" for hour in range(24)]
 
 
@@ -111,12 +125,12 @@ def _verdict(found: dict[str, Any]) -> Element:
 
 def _cards(result: dict[str, Any]) -> Element:
     rows, opens = result["rows"], result["open"]
-    better = opens["at_send"]["auc"] - opens["beta_binomial"]["auc"]
+    ours, own = opens["at_send"]["auc"], opens["beta_binomial"]["auc"]
     told = [
         ("Sends used", f"{rows['used']:,}", f"of {rows['read']:,} rows in the file"),
-        ("Recipients", f"{result['recipients']:,}", f"of {result['client_count']:,} clients"),
+        ("Recipients", f"{result['recipients']:,}", f"clients: {result['client_count']:,}"),
         ("Opened", f"{opens['rate']:.1%}", f"clicked {result['click']['rate']:.2%}"),
-        ("AUC of opens", f"{opens['at_send']['auc']:.3f}", f"{better:+.3f} to the own rate's"),
+        ("AUC of opens", _number(ours, ".3f"), f"recipient's own rate: {_number(own, '.3f')}"),
     ]
     cards = [
         tag("section", tag("h3", name), tag("p", figure, class_="figure"), tag("p", more))
@@ -127,12 +141,11 @@ def _cards(result: dict[str, Any]) -> Element:
 
 def _would_have(found: dict[str, Any]) -> Element:
     model, log = found["by_model"], found["by_log"]
-    low, high = model["interval"]
-    rows = [Interval("by the model", "rate", *(100 * v for v in (model["lift"], low, high)))]
-    if not log["refused"]:
-        least, most = log["lift_interval"]
-        told = (100 * value for value in (log["lift"], least, most))
-        rows.insert(0, Interval("by the log", "model", *told))
+    told = None if log["refused"] else _in_points(log["lift"], log["lift_interval"])
+    rows = [
+        Interval("by the log", "model", told),
+        Interval("by the model", "rate", _in_points(model["lift"], model["interval"])),
+    ]
     return tag(
         "section",
         tag("h2", "Other hours: more opens?"),
@@ -141,6 +154,11 @@ def _would_have(found: dict[str, Any]) -> Element:
         tag("p", words.by_log(log), class_="note"),
         tag("p", words.by_model(model), class_="note"),
     )
+
+
+def _in_points(value: float, interval: Sequence[float]) -> tuple[float, float, float]:
+    low, high = interval
+    return 100 * value, 100 * low, 100 * high
 
 
 def _legend(entries: Sequence[tuple[str, str]]) -> Element:
@@ -190,6 +208,10 @@ def _known(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def _number(value: float | None, form: str) -> str:
+    return "-" if _known(value) is None else format(value, form)
+
+
 def _quality(title: str, found: dict[str, Any]) -> Element:
     months = found["months"]
     labels = [(float(i), month["month"]) for i, month in enumerate(months)]
@@ -215,8 +237,9 @@ def _quality(title: str, found: dict[str, Any]) -> Element:
         _table(
             ("", "AUC", "log loss", "calibration error"),
             [
-                (name, *(f"{found[key][m]:.4f}" for m in ("auc", "log_loss", "ece")))
+                (name, *(_number(found[key][m], ".4f") for m in ("auc", "log_loss", "ece")))
                 for key, name in _MODELS.items()
+                if key in found
             ],
             numbers=3,
         ),
@@ -246,10 +269,13 @@ def _drift(found: dict[str, Any]) -> Element:
         Line(f"{one['feature']}, {one['client']}", kind, one["points"])
         for one, kind in zip(series, _SHADES, strict=False)
     ]
-    stamps = sorted({at for one in series for at, _ in one["points"]})
-    labels = [(float(at), _day(at)) for at in stamps[:: max(1, len(stamps) // 7)]]
+    times = [at for one in series for at, _ in one["points"]]
+    steps = np.linspace(min(times), max(times), _TIME_LABELS).tolist()
+    labels = [(at, _day(at)) for at in steps]
     parts.append(_legend([(curve.name, curve.kind) for curve in curves]))
-    parts.append(lines("PSI by day", curves, labels, form=".2f", marks=[found["floor"]]))
+    parts.append(
+        lines("PSI by day", curves, labels, form=".2f", marks=[found["floor"]], width=WIDE)
+    )
     parts.append(tag("p", words.drift(found), class_="note"))
     if found["alarms"]:
         rows = [(a["since"][:10], a["client"], a["description"]) for a in found["alarms"][:12]]
@@ -257,7 +283,7 @@ def _drift(found: dict[str, Any]) -> Element:
     return tag("section", *parts)
 
 
-def _day(time_ms: int) -> str:
+def _day(time_ms: float) -> str:
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d}"
 
 
@@ -268,8 +294,8 @@ def _clients(result: dict[str, Any]) -> Element | None:
             one["client"],
             f"{one['sends']:,}",
             f"{one['recipients']:,}",
-            "-" if one["open_rate"] is None else f"{one['open_rate']:.1%}",
-            "-" if _known(one["auc"]) is None else f"{one['auc']:.3f}",
+            _number(one["open_rate"], ".1%"),
+            _number(one["auc"], ".3f"),
         )
         for one in result["clients"]
     ]

@@ -10,10 +10,11 @@
 - `open`, `click`: {rate; `model`, `at_send`, `beta_binomial`, `client_rate`: {auc, log_loss, ece};
   `calibration`: [{rows, predicted, rate}] of at_send; `months`: [{month, rows, rate, predicted;
   `model`, `at_send`, `beta_binomial`, `client_rate`: {auc, log_loss, ece}}]}. `model`: predicted
-  when the label was about to be learned; `at_send`: when it was sent
-- `drift`: {floor; `series`: [{feature, client, points: [[time_ms, psi]]}], the five largest;
-  `months`: [{month, psi, feature, client}]; `alarms`: [{since, metric, feature, client,
-  description}]}
+  when the label was about to be learned; `at_send`: when it was sent. `open` has `send_time` too:
+  what the send-time model said of the hour of the send, before it
+- `drift`: {floor; `series`: [{feature, client, points: [[time_ms, psi]]}], the five largest, and
+  `months`: [{month, psi, feature, client}], both without the messages' content, which differs from
+  one to the next; `alarms`: [{since, metric, feature, client, description}]}
 - `send_time`: {`recipients_with_sends`: {"1", "10", "30"}, shares; `tiers`: share of sends by whose
   history answered; `used`, `recommended`: [24] shares by hour of the day; `used_week`,
   `recommended_week`: [168], the latter of recipients, at the end; within_one_hour;
@@ -40,7 +41,7 @@ from sendtide import lab
 from sendtide.connectors.history import History
 from sendtide.connectors.mapping import FACTS
 from sendtide.connectors.tables import NEVER
-from sendtide.events.messages import MetricMessage
+from sendtide.events.messages import CONTENT_FIELDS, MetricMessage
 from sendtide.events.records import TIERS, SlotScores
 from sendtide.models.propensity import TARGETS
 
@@ -138,6 +139,8 @@ def _quality(history: History, seen: lab.Foreseen, target: int) -> dict[str, Any
         "beta_binomial": lab.beta_binomial(history.recipient[rows], at_ms, label),
         "client_rate": lab.beta_binomial(history.client[rows], at_ms, label),
     }
+    if TARGETS[target] == "open":
+        predictions["send_time"] = seen.used[rows].astype(np.float64)
     curve = lab.calibration_curve(label, predictions["at_send"])
     return {
         "rate": float(label.mean()),
@@ -192,7 +195,10 @@ def _drift(seen: lab.Foreseen) -> dict[str, Any]:
         if metric.value is not None:
             key = (metric.feature or metric.metric, metric.client_id)
             series.setdefault(key, []).append((metric.window_start_ms, metric.value))
-    largest = sorted(series, key=lambda key: -max(value for _, value in series[key]))[:_SERIES]
+    largest = sorted(
+        (key for key in series if key[0] not in CONTENT_FIELDS),
+        key=lambda key: -max(value for _, value in series[key]),
+    )[:_SERIES]
     firing = [alert for alert in seen.alerts if alert.state == "firing"]
     return {
         "floor": _PSI_FLOOR,
@@ -217,6 +223,8 @@ def _drift(seen: lab.Foreseen) -> dict[str, Any]:
 def _worst_by_month(metrics: Sequence[MetricMessage]) -> list[dict[str, Any]]:
     worst: dict[str, MetricMessage] = {}
     for metric in metrics:
+        if metric.feature in CONTENT_FIELDS:
+            continue
         month = str(lab.month_names(np.array([metric.window_start_ms]))[0])
         if month not in worst or (metric.value or 0.0) > (worst[month].value or 0.0):
             worst[month] = metric

@@ -51,8 +51,9 @@ def drift(found: dict[str, Any]) -> str:
     """The largest drift."""
     worst = max(found["months"], key=lambda month: month["psi"])
     return (
-        "Population stability index by day against the beginning of the log, of the five features "
-        f"that moved most; below {found['floor']} (broken line) is usual. The largest, "
+        "Population stability index by day against the beginning of the log, of what is known of "
+        "recipients and predicted for them: the five that moved most; below "
+        f"{found['floor']} (broken line) is usual. The largest, "
         f"{worst['psi']:.2f}, is of {worst['feature']} in {worst['month']}. Alarms raised: "
         f"{len(found['alarms'])}."
     )

@@ -173,6 +173,7 @@ def _quality_rows(result: dict[str, Any]) -> list[list[object]]:
     names = {
         "model": "model",
         "at_send": "model, at the send",
+        "send_time": "send time, at its hour",
         "beta_binomial": "recipient's rate",
         "client_rate": "client's rate",
     }
@@ -180,6 +181,7 @@ def _quality_rows(result: dict[str, Any]) -> list[list[object]]:
         [target, shown, *(round(result[target][name][m], 4) for m in _MEASURES)]
         for target in ("open", "click")
         for name, shown in names.items()
+        if name in result[target]
     ]
 
 

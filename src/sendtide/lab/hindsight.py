@@ -138,7 +138,8 @@ def by_log(seen: Foreseen, sent: Sent, hours: SendHours, seed: int = 1) -> ByLog
     rows = np.flatnonzero(seen.labelled & spoken)
     left_out = int((seen.labelled & ~spoken).sum())
     if len(np.unique(sent.day[rows])) < 2:
-        why = _FEW_DAYS.format(days=1) if len(rows) else _fixed(hours, sent)
+        days = len(np.unique(sent.day))
+        why = _FEW_DAYS.format(days=days) if days < MIN_DAYS else _fixed(hours, sent)
         return _nothing(why, hours, left_out)
     client, bins = sent.client[rows], sent.hour_of_week[rows] % 24 // BIN_HOURS
     known = np.where(hours.covered[client], seen.by_bin[rows], -1.0)

@@ -63,7 +63,7 @@ def send_hours(bins: I64, client: I64, recipient: I64, day: I64, clients: int) -
     share: F64 = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     mine = np.bincount(recipient * BINS + bins, minlength=(int(recipient.max()) + 1) * BINS)
     others_here: F64 = mine[recipient * BINS + bins] - 1.0
-    others: F64 = np.bincount(recipient)[recipient] - 1.0
+    others = np.bincount(recipient).astype(np.float64)[recipient] - 1.0
     usual: F64 = share[client, bins]
     concentration = _concentration(others_here, others, usual, client, clients)
     mine_c = concentration[client]
