@@ -25,7 +25,7 @@ def replayed(frame, path):
     for code, name in zip(client_hashes(history).tolist(), history.clients, strict=True):
         names.learn(code, name)
     hours, _ = ZoneTable().local_hours(history.sent_at_ms, history.zone)
-    test = lab.Backtest(hours, HORIZON_MS, names, history.segments)
+    test = lab.Backtest(hours, HORIZON_MS, 60 * DAY_MS, names, history.segments)
     for part in hours_of(history, int(history.sent_at_ms[-1]) + HORIZON_MS):
         test.apply(part)
     return history, test.seen

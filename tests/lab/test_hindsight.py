@@ -41,7 +41,7 @@ def test_the_interval_covers_the_truth():
     covered, found = 0, []
     for seed in range(60):
         seen, sent, true = world(seed)
-        told = lab.by_log(seen, sent, lab.hours_of(sent))
+        told = lab.by_log(seen, sent, lab.sender_hours(sent))
         assert told.reason is None
         at, bins = np.arange(len(true)), sent.hour_of_week % 24 // 3
         gain = (true[at, seen.by_bin.argmax(axis=1)] - true[at, bins]).mean()
@@ -55,7 +55,7 @@ def test_the_interval_covers_the_truth():
 def test_without_an_effect_the_model_may_believe_what_it_likes():
     """All hours are equal and the model thinks not: it promises a gain, the log shows none."""
     seen, sent, _ = world(1, told=0.15, effect=0.0)
-    hours = lab.hours_of(sent)
+    hours = lab.sender_hours(sent)
     assert lab.by_model(seen, sent, hours).interval[0] > 0.05
     told = lab.by_log(seen, sent, hours)
     assert told.value.lift_interval[0] < 0 < told.value.lift_interval[1]
@@ -65,7 +65,7 @@ def test_without_an_effect_the_model_may_believe_what_it_likes():
 def test_the_models_interval_is_its_formula():
     """Sum over recipients of squared sums over their sends, by a loop."""
     seen, sent, _ = world(2, people=10, days=5)
-    told = lab.by_model(seen, sent, lab.hours_of(sent))
+    told = lab.by_model(seen, sent, lab.sender_hours(sent))
     total = 0.0
     for person in range(10):
         rows = np.flatnonzero(sent.recipient == person)
@@ -82,7 +82,7 @@ def test_bins_that_the_log_does_not_cover_are_no_target():
     """Of hours never used only the model speaks; the estimate by the log keeps to the others."""
     habit = np.array([0, 0, 0.25, 0.25, 0.25, 0.25, 0, 0])
     seen, sent, true = world(3, habit=habit)
-    hours = lab.hours_of(sent)
+    hours = lab.sender_hours(sent)
     assert lab.by_model(seen, sent, hours).outside == pytest.approx(0.5, abs=0.1)
     told = lab.by_log(seen, sent, hours)
     at, bins = np.arange(len(true)), sent.hour_of_week % 24 // 3
@@ -105,7 +105,7 @@ def test_bins_that_the_log_does_not_cover_are_no_target():
 def test_thin_logs_are_refused(habit, days, told):
     """One slot, all but one slot, one day, few days: no number, and what to do."""
     seen, sent, _ = world(4, days=days, habit=habit)
-    found = lab.by_log(seen, sent, lab.hours_of(sent))
+    found = lab.by_log(seen, sent, lab.sender_hours(sent))
     assert told in found.reason
     assert ("drawn hours" in found.reason) or ("longer log" in found.reason)
 
@@ -119,7 +119,7 @@ def test_messages_that_differ_by_day_widen_the_interval():
     seen.facts[:, 0] = rng.random(len(chance)) < chance
     sent.hour_of_week[:] = 3 * slots[sent.day]
     seen.by_bin[:] = np.linspace(0.2, 0.3, BINS)
-    told = lab.by_log(seen, sent, lab.hours_of(sent))
+    told = lab.by_log(seen, sent, lab.sender_hours(sent))
     assert (told.clustered_by, told.within_days) == ("day", 0.0)
     low, high = told.value.lift_interval
     days = chance[::40][slots == BINS - 1]

@@ -91,7 +91,7 @@ def _picture(title: str, width: int, height: float, *parts: Element) -> Element:
         "svg",
         tag("title", title),
         *parts,
-        class_="plot",
+        class_="plot wide" if width == WIDE else "plot",
         viewBox=f"0 0 {width} {height}",
         role="img",
         aria_label=title,
@@ -113,7 +113,13 @@ def _below(frame: _Frame, labels: Sequence[tuple[float, str]]) -> list[Element]:
     """Some of the labels, evenly taken, so that they do not touch."""
     step = -(-len(labels) * _LABEL // frame.width)
     return [
-        tag("text", text, x=frame.x(at), y=_HEIGHT - 8, class_="middle")
+        tag(
+            "text",
+            text,
+            x=min(frame.x(at), frame.right + _RIGHT - 3.6 * len(text)),
+            y=_HEIGHT - 8,
+            class_="middle",
+        )
         for at, text in labels[::step]
     ]
 
@@ -193,14 +199,14 @@ def calibration(title: str, points: Sequence[tuple[int, float, float]]) -> Eleme
 
 def intervals(title: str, rows: Sequence[Interval]) -> Element:
     """Points with their intervals, in percentage points around nothing."""
-    row_height, left = 48, 150
+    row_height, left = 48, 105
     ends = [0.0, *(end for row in rows for end in row.told or ())]
-    air = (max(ends) - min(ends) or 1.0) * 0.12
+    air = (max(ends) - min(ends) or 1.0) * 0.2
     low, high = min(ends) - air, max(ends) + air
     height = row_height * len(rows) + 26
 
     def x(value: float) -> float:
-        return round(left + (value - low) / (high - low) * (WIDE - left - 60), 1)
+        return round(left + (value - low) / (high - low) * (HALF - left - 20), 1)
 
     parts = [tag("line", x1=x(0), x2=x(0), y1=4, y2=height - 24, class_="mark")]
     for i, row in enumerate(rows):
@@ -217,7 +223,7 @@ def intervals(title: str, rows: Sequence[Interval]) -> Element:
             tag("text", shown, x=x(value), y=y - 12, class_="middle strong"),
         ]
     parts.append(tag("text", "no change", x=x(0), y=height - 8, class_="middle"))
-    return _picture(title, WIDE, height, *parts)
+    return _picture(title, HALF, height, *parts)
 
 
 def week(title: str, shares: Sequence[float], kind: str) -> Element:

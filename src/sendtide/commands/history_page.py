@@ -119,6 +119,7 @@ def _verdict(found: dict[str, Any]) -> Element:
         "section",
         tag("h3", _VERDICTS[found["verdict"]]),
         tag("p", f"{found['sentence']}.", class_="says"),
+        tag("p", words.caution(found["verdict"]), class_="note"),
         class_=f"verdict {found['verdict']}",
     )
 
@@ -150,7 +151,11 @@ def _would_have(found: dict[str, Any]) -> Element:
         "section",
         tag("h2", "Other hours: more opens?"),
         tag("p", "Change of the open rate in percentage points, with 95% intervals", class_="sub"),
-        intervals("Change of the open rate, by the log and by the model", rows),
+        tag(
+            "div",
+            intervals("Change of the open rate, by the log and by the model", rows),
+            class_="reaches",
+        ),
         tag("p", words.by_log(log), class_="note"),
         tag("p", words.by_model(model), class_="note"),
     )
@@ -172,7 +177,7 @@ def _hours(found: dict[str, Any]) -> Element:
         "section",
         tag("h2", "Hours used, and hours the model would have chosen"),
         _legend([("used", "rate"), ("chosen, that day", "model")]),
-        bars("Shares of sends by hour of the recipients' day", groups, _HOURS),
+        _scrolled(bars("Shares of sends by hour of the recipients' day", groups, _HOURS)),
         tag(
             "div",
             _titled("Used, by hour of the week", week("Sends", found["used_week"], "rate")),
@@ -184,6 +189,11 @@ def _hours(found: dict[str, Any]) -> Element:
         ),
         tag("p", words.hours(found), class_="note"),
     )
+
+
+def _scrolled(picture: Element) -> Element:
+    """Wide enough to be read on a narrow screen."""
+    return tag("div", picture, class_="scroll")
 
 
 def _titled(title: str, picture: Element) -> Element:
@@ -273,9 +283,8 @@ def _drift(found: dict[str, Any]) -> Element:
     steps = np.linspace(min(times), max(times), _TIME_LABELS).tolist()
     labels = [(at, _day(at)) for at in steps]
     parts.append(_legend([(curve.name, curve.kind) for curve in curves]))
-    parts.append(
-        lines("PSI by day", curves, labels, form=".2f", marks=[found["floor"]], width=WIDE)
-    )
+    picture = lines("PSI by window", curves, labels, form=".2f", marks=[found["floor"]], width=WIDE)
+    parts.append(_scrolled(picture))
     parts.append(tag("p", words.drift(found), class_="note"))
     if found["alarms"]:
         rows = [(a["since"][:10], a["client"], a["description"]) for a in found["alarms"][:12]]

@@ -12,9 +12,9 @@
   `model`, `at_send`, `beta_binomial`, `client_rate`: {auc, log_loss, ece}}]}. `model`: predicted
   when the label was about to be learned; `at_send`: when it was sent. `open` has `send_time` too:
   what the send-time model said of the hour of the send, before it
-- `drift`: {floor; `series`: [{feature, client, points: [[time_ms, psi]]}], the five largest, and
-  `months`: [{month, psi, feature, client}], both without the messages' content, which differs from
-  one to the next; `alarms`: [{since, metric, feature, client, description}]}
+- `drift`: {window_days; floor; `series`: [{feature, client, points: [[time_ms, psi]]}], the five
+  largest, and `months`: [{month, psi, feature, client}], both without the messages' content, which
+  differs from one to the next; `alarms`: [{since, metric, feature, client, description}]}
 - `send_time`: {`recipients_with_sends`: {"1", "10", "30"}, shares; `tiers`: share of sends by whose
   history answered; `used`, `recommended`: [24] shares by hour of the day; `used_week`,
   `recommended_week`: [168], the latter of recipients, at the end; within_one_hour;
@@ -57,10 +57,9 @@ _PSI_FLOOR: Final = 0.1
 _DAY_MS: Final = 86_400_000
 
 
-def result_of(
-    history: History, seen: lab.Foreseen, hour_of_week: I64, everybody: SlotScores
-) -> dict[str, Any]:
-    """All keys but those of the run itself."""
+def result_of(history: History, test: lab.Backtest, hour_of_week: I64) -> dict[str, Any]:
+    """All keys but those of the run itself, of a test that is over."""
+    seen = test.seen
     sent = lab.Sent(
         names=history.clients,
         client=history.client,
@@ -78,8 +77,8 @@ def result_of(
         **{name: _quality(history, seen, TARGETS.index(name)) for name in ("open", "click")},
         "clients": _clients(history, seen),
         "client_count": len(history.clients),
-        "drift": _drift(seen),
-        "send_time": _send_time(seen, hour_of_week, everybody),
+        "drift": {"window_days": test.window_days, **_drift(seen)},
+        "send_time": _send_time(seen, hour_of_week, test.everybody()),
         "would_have": _would_have(seen, sent),
     }
 
@@ -259,7 +258,7 @@ def _shares(values: I64, cells: int) -> list[float]:
 
 
 def _would_have(seen: lab.Foreseen, sent: lab.Sent) -> dict[str, Any]:
-    hours = lab.hours_of(sent)
+    hours = lab.sender_hours(sent)
     model, log = lab.by_model(seen, sent, hours), lab.by_log(seen, sent, hours)
     verdict = _verdict(log)
     return {

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["by_log", "by_model", "drift", "hours", "method", "rows"]
+__all__ = ["by_log", "by_model", "caution", "drift", "hours", "method", "rows"]
 
-_DAY_MS = 86_400_000
+_DAY_MS: Final = 86_400_000
+
+
+def caution(verdict: str) -> str:
+    """What stands below the verdict."""
+    return (
+        "To know, send a share of the mail at drawn hours, and keep their probabilities."
+        if verdict == "cannot_tell"
+        else "An estimate from past mail, not an experiment: it holds as far as hours were not "
+        "chosen by what would be opened then."
+    )
 
 
 def by_log(found: dict[str, Any]) -> str:
@@ -17,11 +27,16 @@ def by_log(found: dict[str, Any]) -> str:
     return (
         f"By the log, from {found['sends']:,} sends whose hours varied: {found['logged']:.1%} were "
         f"opened as it was, {found['estimate']:.1%} would have been at the hours the model would "
-        "have chosen. What counts here is what people did; the model only chose. "
+        f"have chosen: about {_opens(found['lift'] * found['sends'])}. What counts here is what "
+        "people did; the model only chose. "
         f"{found['agreeing']:.0%} of the sends went out as it would have sent them; all of them "
         f"together say as much as {found['effective_sample_size']:,.0f} sends on "
         f"{found['effective_days']:,.0f} days at those hours."
     )
+
+
+def _opens(change: float) -> str:
+    return f"{abs(change):,.0f} opens {'more' if change >= 0 else 'fewer'}"
 
 
 def by_model(found: dict[str, Any]) -> str:
@@ -51,8 +66,9 @@ def drift(found: dict[str, Any]) -> str:
     """The largest drift."""
     worst = max(found["months"], key=lambda month: month["psi"])
     return (
-        "Population stability index by day against the beginning of the log, of what is known of "
-        "recipients and predicted for them: the five that moved most; below "
+        f"Population stability index, in windows of {found['window_days']} days against the "
+        "beginning of the log, of what is known of recipients and predicted for them: the five "
+        "that moved most; below "
         f"{found['floor']} (broken line) is usual. The largest, "
         f"{worst['psi']:.2f}, is of {worst['feature']} in {worst['month']}. Alarms raised: "
         f"{len(found['alarms'])}."

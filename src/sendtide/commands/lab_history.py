@@ -129,7 +129,8 @@ def _replayed(file: Path, mapping: HistoryMapping, horizon_ms: int, seed: int) -
         for code, name in zip(client_hashes(read).tolist(), read.clients, strict=True):
             clients.learn(code, name)
         hours, _ = ZoneTable().local_hours(read.sent_at_ms, read.zone)
-        test = lab.Backtest(hours, horizon_ms, clients, read.segments)
+        span_ms = int(np.ptp(read.sent_at_ms))
+        test = lab.Backtest(hours, horizon_ms, span_ms, clients, read.segments)
         task = bar.add_task("sends replayed", total=len(read))
         for part in hours_of(read, end_ms):
             test.apply(part)
@@ -140,7 +141,7 @@ def _replayed(file: Path, mapping: HistoryMapping, horizon_ms: int, seed: int) -
             "is known for good; give a longer log, or a shorter --horizon"
         )
         raise ConfigurationError(msg)
-    found = result_of(read, test.seen, hours.astype(np.int64), test.everybody())
+    found = result_of(read, test, hours.astype(np.int64))
     return {"file": file.name, "mapping": mapping.name, "horizon_ms": horizon_ms, **found}
 
 

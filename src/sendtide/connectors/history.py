@@ -45,9 +45,9 @@ class History:
     """n sends in order of time, those of one moment in the file's order.
 
     rows: of the file; left_out: of them, by the mapping's [where]. client: (n,) indices into
-    `clients`. recipient: (n,) indices into `ids`, (m, 2) hashes. zone, segment: (n,) hashes of
-    names, 0 where absent; `segments` spells them. content: (n, 5) in the order of CONTENT_FIELDS,
-    NaN where absent.
+    `clients`. recipient: (n,) indices into `ids`, (m, 2) hashes, in the order they come. zone,
+    segment: (n,) hashes of names, 0 where absent; `segments` spells them. content: (n, 5) in the
+    order of CONTENT_FIELDS, NaN where absent.
     """
 
     rows: int
@@ -161,12 +161,12 @@ class _Sheet:
         content = self._content()
         kept = np.flatnonzero(self.sieve.taken)
         kept = kept[np.argsort(sent_at_ms[kept], kind="stable")]
-        known, recipient = np.unique(recipient[kept], return_inverse=True)
+        known, recipient = _by_appearance(recipient[kept])
         return {
             "clients": clients,
             "client": client[kept],
             "ids": ids[known],
-            "recipient": recipient.reshape(-1).astype(np.int64),
+            "recipient": recipient,
             "sent_at_ms": sent_at_ms[kept],
             "zone": zone[kept],
             "segment": segment[kept],
@@ -275,6 +275,15 @@ class _Sheet:
                 meaning = f"{field} is no number from 0 to {CONTENT_LIMITS[field]:,}: left out"
                 self.sieve.remark(~within, field, meaning)
         return out
+
+
+def _by_appearance(codes: I64) -> tuple[I64, I64]:
+    """Distinct codes in the order they come, which no drawn key changes; (n,) indices into them."""
+    known, first, which = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return known[order], place[which.reshape(-1)]
 
 
 def _coded(text: pl.Series) -> tuple[list[str], I64]:

@@ -16,7 +16,7 @@ from sendtide.lab.evaluate import (
     log_loss,
     score,
 )
-from sendtide.lab.hindsight import ByLog, ByModel, Sent, by_log, by_model, hours_of
+from sendtide.lab.hindsight import ByLog, ByModel, Sent, by_log, by_model, sender_hours
 from sendtide.lab.ledger import Ledger
 from sendtide.lab.next_open import NextOpen, machine_like, next_open_hours
 from sendtide.lab.off_policy import Decisions, PolicyValue, evaluate, refusal
@@ -33,7 +33,7 @@ __all__ += ["Simulator", "Spoiler", "auc", "beta_binomial", "event_records", "li
 __all__ += ["NextOpen", "by_quarter", "calibration_error", "machine_like", "next_open_hours"]
 __all__ += ["Backtest", "ByLog", "ByModel", "Foreseen", "Sent", "by_log", "by_model", "by_period"]
 __all__ += ["calibration_curve"]
-__all__ += ["hours_of", "month_names"]
+__all__ += ["month_names", "sender_hours"]
 __all__ += ["ArmEffect", "Money", "uplift"]
 __all__ += ["PlaceboCounts", "PlaceboSettings", "run_placebo"]
 __all__ += ["Decisions", "PolicyValue", "evaluate", "quarter_names", "refusal", "score"]

@@ -36,6 +36,8 @@ _LATENESS_MS: Final = 3_600_000
 _STRANGER: Final = -1
 _MOST_REFERENCE: Final = 10_000
 _LEAST_REFERENCE: Final = 500
+_WINDOW_ROWS: Final = 200
+_WINDOW_DAYS: Final = (1, 7, 28)
 
 
 class Part(Protocol):
@@ -119,10 +121,18 @@ class Backtest:
         hour_of_week: (n,) of each send, on its recipient's clock; sends come in this order, and
             the offset of a send is its row.
         horizon_ms: how long after a send an engagement belongs to it.
-        clients, segments: spellings of the names whose hashes the batches hold.
+        span_ms: from the first send to the last.
+        clients: spellings of the names whose hashes the batches hold.
+        segments: likewise.
+
+    Attributes:
+        seen: what was foreseen so far.
+        window_days: size of the windows of drift.
     """
 
-    def __init__(self, hour_of_week: U8, horizon_ms: int, clients: Names, segments: Names) -> None:
+    def __init__(
+        self, hour_of_week: U8, horizon_ms: int, span_ms: int, clients: Names, segments: Names
+    ) -> None:
         n = len(hour_of_week)
         self.seen = Foreseen.of(n)
         self._hours = hour_of_week.astype(np.int64)
@@ -135,9 +145,12 @@ class Backtest:
             dedupe_window=1_000_000,
         )
         self._recipients = RecipientPartition(0, join)
-        reference = min(max(n // 10, _LEAST_REFERENCE), _MOST_REFERENCE)
+        self.window_days = _window_days(n / max(len(clients), 1), span_ms)
         settings = ClientSettings(
-            window_ms=_DAY_MS, window_lateness_ms=_LATENESS_MS, reference_rows=reference
+            window_ms=self.window_days * _DAY_MS,
+            window_lateness_ms=_LATENESS_MS,
+            reference_rows=min(max(n // 10, _LEAST_REFERENCE), _MOST_REFERENCE),
+            minimum_count=_WINDOW_ROWS,
         )
         self._clients = ClientPartition(0, settings)
         self._directory = ModelDirectory()
@@ -217,3 +230,10 @@ class Backtest:
         if columns is not None and len(columns["send_offset"]):
             for _, block in blocks(columns, kind, 0, *self._names, 1):
                 yield block
+
+
+def _window_days(sends: float, span_ms: int) -> int:
+    """The shortest window in which an average client has twice the rows that are judged."""
+    a_day = sends / max(span_ms / _DAY_MS, 1.0)
+    fitting = (days for days in _WINDOW_DAYS if a_day * days >= 2 * _WINDOW_ROWS)
+    return next(fitting, _WINDOW_DAYS[-1])

@@ -31,7 +31,7 @@ from sendtide.lab.backtest import Foreseen
 from sendtide.lab.off_policy import Decisions, PolicyValue, evaluate, refusal
 from sendtide.lab.send_hours import SendHours, send_hours
 
-__all__ = ["ByLog", "ByModel", "Sent", "by_log", "by_model", "hours_of"]
+__all__ = ["ByLog", "ByModel", "Sent", "by_log", "by_model", "sender_hours"]
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -104,7 +104,7 @@ class ByLog:
     concentration: tuple[float, float]
 
 
-def hours_of(sent: Sent) -> SendHours:
+def sender_hours(sent: Sent) -> SendHours:
     """How the sends got their hours."""
     bins = sent.hour_of_week % 24 // BIN_HOURS
     return send_hours(bins, sent.client, sent.recipient, sent.day, len(sent.names))
@@ -138,8 +138,9 @@ def by_log(seen: Foreseen, sent: Sent, hours: SendHours, seed: int = 1) -> ByLog
     rows = np.flatnonzero(seen.labelled & spoken)
     left_out = int((seen.labelled & ~spoken).sum())
     if len(np.unique(sent.day[rows])) < 2:
-        days = len(np.unique(sent.day))
-        why = _FEW_DAYS.format(days=days) if days < MIN_DAYS else _fixed(hours, sent)
+        all_days = len(np.unique(sent.day))
+        few = _FEW_DAYS.format(days=all_days)
+        why = few if all_days < MIN_DAYS else _fixed(hours, sent)
         return _nothing(why, hours, left_out)
     client, bins = sent.client[rows], sent.hour_of_week[rows] % 24 // BIN_HOURS
     known = np.where(hours.covered[client], seen.by_bin[rows], -1.0)
