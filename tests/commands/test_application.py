@@ -32,6 +32,7 @@ LEAVES = [
     ("replay", "newsletters"),
     ("lab", "simulate"),
     ("lab", "newsletters"),
+    ("lab", "history"),
     ("lab", "opens"),
     ("bench", "parity"),
     ("bench", "worker"),

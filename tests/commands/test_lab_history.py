@@ -187,7 +187,8 @@ def test_a_fixed_slot_is_refused(program, tmp_path):
     assert would["verdict"] == "cannot_tell"
     by_log = would["by_log"]
     assert by_log["refused"] is True
-    assert "100.0% of the sends of 'history' go out from 09:00 to 12:00" in by_log["reason"]
+    assert "100.0% of the sends of 'history' go out in the usual slot" in by_log["reason"]
+    assert "09:00 to 12:00" in by_log["reason"]
     assert "drawn hours" in by_log["reason"]
     assert [by_log[name] for name in ("estimate", "lift", "lift_interval", "ips")] == [None] * 4
     assert would["by_model"]["lift"] is not None

@@ -80,3 +80,28 @@ def test_who_opens_in_the_morning_is_told_the_morning(log, tmp_path):
     last = history.sent_at_ms > histories.START_MS + 50 * DAY_MS
     person = log["person"][last]
     assert (seen.best_hour[last] // 6 == person % 4).mean() > 0.8
+
+
+def test_a_known_effect_is_estimated_within_its_interval(log, tmp_path):
+    """From the file to the estimate: the gain of the hours told, by the chances of the log."""
+    frame = histories.hackerrank(log).with_columns(hacker_timezone=0)
+    history, seen = replayed(frame, tmp_path / "log.parquet")
+    hour = (history.sent_at_ms // histories.HOUR_MS + 72) % 168
+    day = history.sent_at_ms // DAY_MS
+    sent = lab.Sent(
+        names=history.clients,
+        client=history.client,
+        recipient=history.recipient,
+        day=day,
+        hour_of_week=hour,
+    )
+    found = lab.by_log(seen, sent, lab.sender_hours(sent))
+    person, three_hours = log["person"], seen.by_bin.argmax(axis=1)
+    at_target = 0.1 + 0.7 * (3 * three_hours // 6 == person % 4)
+    as_it_was = 0.1 + 0.7 * (hour % 24 // 6 == person % 4)
+    gain = (at_target - as_it_was).mean()
+    assert gain > 0.3
+    assert found.reason is None
+    low, high = found.value.lift_interval
+    assert low <= gain <= high
+    assert high - low < 0.2

@@ -10,14 +10,16 @@ from sendtide.lab.send_hours import send_hours
 BINS = 8
 
 
-def naive(bins, client, recipient, concentration):
+def naive(bins, weekday, client, recipient, concentration):
     """The formula of the module, row by row."""
     out = []
     for i in range(len(bins)):
         rows = [j for j in range(len(bins)) if j != i and recipient[j] == recipient[i]]
         here = sum(bins[j] == bins[i] for j in rows)
         mine = client == client[i]
-        share = (bins[mine] == bins[i]).mean()
+        that_day = mine & (weekday == weekday[i])
+        all_days = 20.0 * (bins[mine] == bins[i]).mean()
+        share = ((bins[that_day] == bins[i]).sum() + all_days) / (that_day.sum() + 20.0)
         strength = concentration[client[i]]
         out.append((here + strength * share) / (len(rows) + strength))
     return out
@@ -37,9 +39,10 @@ def test_every_chance_is_that_of_a_loop_over_the_other_sends():
     client = rng.integers(0, 2, 120)
     recipient = client * 10 + rng.integers(0, 10, 120)
     bins = rng.integers(0, BINS, 120)
-    found = send_hours(bins, client, recipient, np.arange(120), 2)
+    weekday = rng.integers(0, 7, 120)
+    found = send_hours(bins, weekday, client, recipient, np.arange(120), 2)
     assert found.propensity.tolist() == pytest.approx(
-        naive(bins, client, recipient, found.concentration)
+        naive(bins, weekday, client, recipient, found.concentration)
     )
 
 
@@ -48,7 +51,7 @@ def test_the_concentration_is_that_of_the_sender(spread):
     """Recipients with hours of their own are told from recipients mailed alike."""
     bins, recipient = sender(2, 400, 30, spread)
     zeros = np.zeros(len(bins), np.int64)
-    found = send_hours(bins, zeros, recipient, np.arange(len(bins)), 1)
+    found = send_hours(bins, zeros, zeros, recipient, np.arange(len(bins)), 1)
     if spread > 1e6:
         assert found.concentration[0] > 200
     else:
@@ -60,7 +63,7 @@ def test_weights_of_a_blind_target_are_one_on_average(spread):
     """Whatever the habit: a target that does not look has mean weight 1, as right chances give."""
     bins, recipient = sender(3, 500, 40, spread)
     zeros = np.zeros(len(bins), np.int64)
-    found = send_hours(bins, zeros, recipient, np.arange(len(bins)), 1)
+    found = send_hours(bins, zeros, zeros, recipient, np.arange(len(bins)), 1)
     target = (recipient * 7) % BINS
     weight = (bins == target) / found.propensity
     by_person = np.bincount(recipient, weight - 1)
@@ -73,5 +76,16 @@ def test_a_bin_is_covered_by_share_and_days():
     bins = np.concatenate([np.full(300, 2), np.full(50, 4), np.full(50, 5), np.full(4, 6)])
     day = np.concatenate([np.arange(300), np.full(50, 9), np.arange(50), np.arange(4)])
     zeros = np.zeros(len(bins), np.int64)
-    found = send_hours(bins, zeros, np.arange(len(bins)), day, 1)
-    assert np.flatnonzero(found.covered[0]).tolist() == [2, 5]
+    found = send_hours(bins, zeros, zeros, np.arange(len(bins)), day, 1)
+    assert np.flatnonzero(found.covered[0, 0]).tolist() == [2, 5]
+    assert not found.covered[0, 1:].any()
+
+
+def test_a_slot_that_only_one_weekday_has_is_no_choice_of_hours():
+    """Mornings on six days, evenings on the seventh: each is all but certain on its day."""
+    weekday = np.tile(np.arange(7), 3_000)
+    bins, zeros = np.where(weekday == 6, 6, 3), np.zeros(21_000, np.int64)
+    people, days = np.arange(21_000) // 7, np.arange(21_000) // 70
+    found = send_hours(bins, weekday, zeros, people, days, 1)
+    assert found.propensity.min() > 0.99
+    assert (found.covered.sum(axis=2) == 1).all()

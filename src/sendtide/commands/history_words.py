@@ -24,6 +24,11 @@ def by_log(found: dict[str, Any]) -> str:
     if found["refused"]:
         reason = str(found["reason"])
         return f"By the log: refused. {reason[:1].upper()}{reason[1:]}."
+    left_out = (
+        f" {found['left_out']:,} sends are left out: their client has one slot on that weekday."
+        if found["left_out"]
+        else ""
+    )
     return (
         f"By the log, from {found['sends']:,} sends whose hours varied: {found['logged']:.1%} were "
         f"opened as it was, {found['estimate']:.1%} would have been at the hours the model would "
@@ -31,7 +36,7 @@ def by_log(found: dict[str, Any]) -> str:
         "people did; the model only chose. "
         f"{found['agreeing']:.0%} of the sends went out as it would have sent them; all of them "
         f"together say as much as {found['effective_sample_size']:,.0f} sends on "
-        f"{found['effective_days']:,.0f} days at those hours."
+        f"{found['effective_days']:,.0f} days at those hours.{left_out}"
     )
 
 
@@ -115,8 +120,8 @@ def _by_what_right(smallest: float, largest: float) -> str:
     return (
         "The estimate by the log is doubly robust, its reward model cross-fitted. The chance of "
         "each send's hour is not known but estimated, from the other hours of the same recipient "
-        f"and of the client (Dirichlet concentration {span}), three hours at a time. It holds as "
-        "far as nobody chose the hour by what would be opened then: if better messages went out "
+        f"and of the client on that weekday (Dirichlet concentration {span}), three hours at a "
+        "time. It holds as far as nobody chose the hour by what would be opened then: if better messages went out "
         "at better hours, it calls that the hour. To know, send a share of the mail at drawn hours "
         "and keep their probabilities."
     )

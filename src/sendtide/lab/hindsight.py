@@ -11,11 +11,11 @@ where s is the deviation of a probability (delta method, deviation of the logit 
 By the log: sends that went out, by whatever chance, at the hours the model would have chosen,
 weighed by how likely that was (`send_hours`), with the estimators of `off_policy`. The model only
 chooses; what counts are the opens in the log. The target takes, of the bins the client's log
-covers, the one the model held best before the send. This holds as far as the hour of a send had
-nothing to do with how ready its recipient was to open just then, beyond client and recipient: if
-better messages went out at better hours, it calls that the hour. Since a day's sends share their
-message, the interval is the wider one of those over recipients and over days, and weights are
-judged by days too. Where the log says too little: refused.
+covers on that weekday, the one the model held best before the send. This holds as far as the hour
+of a send had nothing to do with how ready its recipient was to open just then, beyond client,
+weekday and recipient: if better messages went out at better hours, it calls that the hour. Since a
+day's sends share their message, the interval is the wider one of those over recipients and over
+days, and weights are judged by days too. Where the log says too little: refused.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sendtide.events.rhythm import BIN_HOURS
+from sendtide.events.rhythm import BIN_HOURS, BINS
 from sendtide.lab.backtest import Foreseen
 from sendtide.lab.off_policy import Decisions, PolicyValue, evaluate, refusal
-from sendtide.lab.send_hours import SendHours, send_hours
+from sendtide.lab.send_hours import COVERED_DAYS, SendHours, send_hours
 
 __all__ = ["ByLog", "ByModel", "Sent", "by_log", "by_model", "sender_hours"]
 
@@ -43,6 +43,12 @@ _FEW_DAYS: Final = (
     f"{MIN_DAYS} are needed: a day's sends share their message, so its hour cannot be told from "
     "it; vary hours within a day, or give a longer log"
 )
+_THIN: Final = (
+    f"no weekday has two slots that were used on {COVERED_DAYS} days or more: a day's sends share "
+    "their message, so its hour cannot be told from it; vary hours within a day, or give a longer "
+    "log"
+)
+_FIXED_SHARE: Final = 0.9
 _NORMAL_975: Final = 1.959964
 _CONTEXT_CLIENTS: Final = 50
 _DAYS_A_WEEK: Final = 7
@@ -106,14 +112,16 @@ class ByLog:
 
 def sender_hours(sent: Sent) -> SendHours:
     """How the sends got their hours."""
-    bins = sent.hour_of_week % 24 // BIN_HOURS
-    return send_hours(bins, sent.client, sent.recipient, sent.day, len(sent.names))
+    weekday, hour = sent.hour_of_week // 24, sent.hour_of_week % 24
+    whose = sent.client, sent.recipient, sent.day, len(sent.names)
+    return send_hours(hour // BIN_HOURS, weekday, *whose)
 
 
 def by_model(seen: Foreseen, sent: Sent, hours: SendHours) -> ByModel:
     """The model's own opinion of the labelled sends."""
     rows = seen.labelled
-    covered = hours.covered[sent.client[rows], seen.best_hour[rows] // BIN_HOURS]
+    weekday = sent.hour_of_week[rows] // 24
+    covered = hours.covered[sent.client[rows], weekday, seen.best_hour[rows] // BIN_HOURS]
     used, best = seen.used[rows].astype(np.float64), seen.best[rows].astype(np.float64)
     spread = np.hypot(
         seen.used_deviation[rows] * used * (1 - used), seen.best_deviation[rows] * best * (1 - best)
@@ -134,20 +142,19 @@ def by_model(seen: Foreseen, sent: Sent, hours: SendHours) -> ByModel:
 
 def by_log(seen: Foreseen, sent: Sent, hours: SendHours, seed: int = 1) -> ByLog:
     """What the log says of the hours the model would have chosen."""
-    spoken = (hours.covered.sum(axis=1) > 1)[sent.client]
+    weekday = sent.hour_of_week // 24
+    spoken = (hours.covered.sum(axis=2) > 1)[sent.client, weekday]
     rows = np.flatnonzero(seen.labelled & spoken)
     left_out = int((seen.labelled & ~spoken).sum())
     if len(np.unique(sent.day[rows])) < 2:
-        all_days = len(np.unique(sent.day))
-        few = _FEW_DAYS.format(days=all_days)
-        why = few if all_days < MIN_DAYS else _fixed(hours, sent)
-        return _nothing(why, hours, left_out)
+        return _nothing(_unspoken(hours, sent), hours, left_out)
     client, bins = sent.client[rows], sent.hour_of_week[rows] % 24 // BIN_HOURS
-    known = np.where(hours.covered[client], seen.by_bin[rows], -1.0)
+    covered = hours.covered[client, weekday[rows]]
+    known = np.where(covered, seen.by_bin[rows], -1.0)
     target, day = known.argmax(axis=1), _codes(client, sent.day[rows])
     decisions = Decisions(
         action=bins,
-        actions=hours.share.shape[1],
+        actions=BINS,
         propensity=hours.propensity[rows],
         reward=seen.facts[rows, 0].astype(np.float64),
         cluster=_codes(sent.recipient[rows]),
@@ -155,7 +162,8 @@ def by_log(seen: Foreseen, sent: Sent, hours: SendHours, seed: int = 1) -> ByLog
     )
     value, by = _wider(decisions, day, target, seed)
     days, error = _by_days((target == bins) / decisions.propensity, day)
-    covered, at = hours.covered[client, bins], np.arange(len(rows))
+    at = np.arange(len(rows))
+    usual = covered[at, bins]
     return ByLog(
         sends=len(rows),
         left_out=left_out,
@@ -165,7 +173,7 @@ def by_log(seen: Foreseen, sent: Sent, hours: SendHours, seed: int = 1) -> ByLog
         model_lift=float((known[at, target] - seen.by_bin[rows, bins]).mean()),
         agreeing=float((target == bins).mean()),
         days=days,
-        within_days=_within_days(day[covered], bins[covered]),
+        within_days=_within_days(day[usual], bins[usual]),
         concentration=_span(hours),
     )
 
@@ -225,14 +233,20 @@ def _span(hours: SendHours) -> tuple[float, float]:
     return float(hours.concentration.min()), float(hours.concentration.max())
 
 
-def _fixed(hours: SendHours, sent: Sent) -> str:
-    """Why nothing can be said of clients whose logs cover one bin."""
+def _unspoken(hours: SendHours, sent: Sent) -> str:
+    """Why nothing can be said where no weekday has two slots."""
+    if len(np.unique(sent.day)) < MIN_DAYS:
+        return _FEW_DAYS.format(days=len(np.unique(sent.day)))
     largest = int(np.bincount(sent.client).argmax())
-    place = int(hours.share[largest].argmax())
-    share = float(hours.share[largest, place])
+    mine = sent.client == largest
+    sends = np.bincount(sent.hour_of_week[mine] // 24, minlength=len(hours.share[largest]))
+    fixed = float((hours.share[largest].max(axis=1) * sends).sum() / sends.sum())
+    if fixed < _FIXED_SHARE:
+        return _THIN
+    place = int(hours.share[largest, int(sends.argmax())].argmax()) * BIN_HOURS
     return (
-        f"{share:.1%} of the sends of {sent.names[largest]!r} go out from "
-        f"{place * BIN_HOURS:02d}:00 to {(place + 1) * BIN_HOURS:02d}:00: a fixed slot says "
+        f"{fixed:.1%} of the sends of {sent.names[largest]!r} go out in the usual slot of their "
+        f"weekday, {place:02d}:00 to {place + BIN_HOURS:02d}:00 on the busiest: a fixed slot says "
         "nothing of other hours; send a share of recipients at drawn hours, and keep the "
         "probability"
     )
