@@ -121,7 +121,7 @@ def _by_what_right(smallest: float, largest: float) -> str:
         "The estimate by the log is doubly robust, its reward model cross-fitted. The chance of "
         "each send's hour is not known but estimated, from the other hours of the same recipient "
         f"and of the client on that weekday (Dirichlet concentration {span}), three hours at a "
-        "time. It holds as far as nobody chose the hour by what would be opened then: if better messages went out "
-        "at better hours, it calls that the hour. To know, send a share of the mail at drawn hours "
-        "and keep their probabilities."
+        "time. It holds as far as nobody chose the hour by what would be opened then: if better "
+        "messages went out at better hours, it calls that the hour. To know, send a share of the "
+        "mail at drawn hours and keep their probabilities."
     )
