@@ -224,6 +224,19 @@ def test_the_batches_hold_every_send_and_every_fact_in_order(tmp_path):
     assert last == end_ms
 
 
+def test_nothing_is_told_of_what_comes_after_the_end(tmp_path):
+    """Time stops where it is told to, though the file knows of later opens."""
+    log = histories.sends(2, 30, 30, lambda rng, n: rng.integers(0, 24, n), lambda p, h: h / 30)
+    path = histories.write(histories.hackerrank(log), tmp_path / "log.csv")
+    history = read_history(path, mapping_of(None, columns_of(path), {}), WEEK_MS)
+    end_ms = START_MS + 10 * DAY_MS + 12 * HOUR_MS
+    times = [p.engagements.event_time_ms for p in hours_of(history, end_ms) if p.engagements]
+    opened = history.facts.at_ms["opened"]
+    told = np.concatenate(times)
+    assert told.max() == end_ms < opened.max()
+    assert len(told) >= np.count_nonzero((opened != NEVER) & (opened <= end_ms))
+
+
 def test_a_machines_opens_are_marked(tmp_path):
     """The flag goes with the open, and with nothing else."""
     found = read(

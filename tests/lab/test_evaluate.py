@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendtide.connectors import Newsletters
-from sendtide.lab import auc, beta_binomial, log_loss, score
+from sendtide.lab import (
+    auc,
+    beta_binomial,
+    by_period,
+    calibration_curve,
+    calibration_error,
+    log_loss,
+    month_names,
+    score,
+)
 
 NEWSLETTERS = Path(
     os.environ.get("SENDTIDE_NEWSLETTERS")
@@ -73,3 +82,25 @@ def test_baseline_reaches_its_published_figures_on_the_real_file():
 
     assert found.rows == 622_614
     assert (round(found.auc, 4), round(found.log_loss, 4)) == (0.8465, 0.3432)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60))
+def test_the_curve_holds_all_rows_and_the_error_of_calibration(rows):
+    """Distances of its points from the diagonal, weighed by rows, are the calibration error."""
+    label, prediction = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
+    curve = calibration_curve(label, prediction)
+
+    assert sum(n for n, _, _ in curve) == len(rows)
+    apart = sum(n * abs(rate - told) for n, told, rate in curve) / len(rows)
+    assert apart == pytest.approx(calibration_error(label, prediction), abs=1e-12)
+
+
+def test_months_are_scored_by_themselves():
+    """The last moment of a month and the first of the next are apart."""
+    at_ms = np.array(["2020-02-29T23:59:59.999", "2020-03-01", "2020-03-31"], "datetime64[ms]")
+    months = month_names(at_ms.astype(np.int64))
+    found = by_period(months, np.array([1, 0, 1]), np.array([0.9, 0.2, 0.6]))
+
+    assert {month: one["rows"] for month, one in found.items()} == {"2020-02": 1, "2020-03": 2}
+    assert found["2020-03"]["auc"] == 1.0
+    assert found["2020-02"]["predicted"] == pytest.approx(0.9)

@@ -110,6 +110,19 @@ def test_thin_logs_are_refused(habit, days, told):
     assert ("drawn hours" in found.reason) or ("longer log" in found.reason)
 
 
+def test_few_days_at_the_models_hours_are_refused():
+    """Three weeks in twelve at the better slot, all mail of a day at once: fifteen days, too few."""
+    seen, sent, _ = world(6, days=84, people=60, effect=0.0)
+    weekday, week = sent.day % 7, sent.day // 7
+    better = (week % 4 == 0) & (weekday < 5)
+    sent.hour_of_week[:] = 24 * weekday + np.where(better, 18, 9)
+    seen.by_bin[:] = np.linspace(0.2, 0.3, BINS)
+    told = lab.by_log(seen, sent, lab.sender_hours(sent))
+    assert told.days == pytest.approx(15)
+    assert "worth 15.0 days, 20 are needed" in told.reason
+    assert told.left_out == 24 * 60
+
+
 def test_messages_that_differ_by_day_widen_the_interval():
     """All of a day goes out at one hour: what is told of hours is as uncertain as days are few."""
     seen, sent, _ = world(5, days=200, people=40, effect=0.0)

@@ -2,8 +2,8 @@
 
 Comes in: a scenario and a seed, or batches of a log. Goes out: records for topics (bytes, no client
 library), what is true about them, and exact scores of predictions. Invariant: the same scenario and
-the same steps give the same bytes. Limit: a record may be made at about a million a second and core; people are
-simpler here than in life, so a good result here is necessary, never sufficient.
+the same steps give the same bytes. Limit: a record may be made at about a million a second and
+core; people are simpler here than in life, so a good result here is necessary, never sufficient.
 """
 
 from sendtide.lab.backtest import Backtest, Foreseen
