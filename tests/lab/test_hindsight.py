@@ -111,7 +111,7 @@ def test_thin_logs_are_refused(habit, days, told):
 
 
 def test_few_days_at_the_models_hours_are_refused():
-    """Three weeks in twelve at the better slot, all mail of a day at once: fifteen days, too few."""
+    """Three weeks in twelve at the better slot, a day's mail at once: fifteen days, too few."""
     seen, sent, _ = world(6, days=84, people=60, effect=0.0)
     weekday, week = sent.day % 7, sent.day // 7
     better = (week % 4 == 0) & (weekday < 5)
