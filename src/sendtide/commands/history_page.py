@@ -229,7 +229,7 @@ def _quality(title: str, found: dict[str, Any]) -> Element:
     rates = [("opened or clicked", "truth", "rate"), ("predicted", "model", "predicted")]
     curve = [(point["rows"], point["predicted"], point["rate"]) for point in found["calibration"]]
     pictures = [
-        ("AUC by month: 0.5 is chance, 1 is perfect", _over_months(months, ours, "auc"), ".2f"),
+        ("AUC by month: 0.5 is chance, 1 is perfect", _over_months(months, ours, "auc"), ".3f"),
         ("Log loss by month: less is better", _over_months(months, ours, "log_loss"), ".3f"),
         ("Rate by month, and as predicted", _over_months(months, rates, None), ".1%"),
     ]

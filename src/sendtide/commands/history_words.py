@@ -36,7 +36,7 @@ def by_log(found: dict[str, Any]) -> str:
         "people did; the model only chose. "
         f"{found['agreeing']:.0%} of the sends went out as it would have sent them; all of them "
         f"together say as much as {found['effective_sample_size']:,.0f} sends on "
-        f"{found['effective_days']:,.0f} days at those hours.{left_out}"
+        f"{found['effective_days']:,.0f} sending days at those hours.{left_out}"
     )
 
 

@@ -145,11 +145,12 @@ class Backtest:
             dedupe_window=1_000_000,
         )
         self._recipients = RecipientPartition(0, join)
-        self.window_days = _window_days(n / max(len(clients), 1), span_ms)
+        usual = n // max(len(clients), 1)
+        self.window_days = _window_days(usual, span_ms)
         settings = ClientSettings(
             window_ms=self.window_days * _DAY_MS,
             window_lateness_ms=_LATENESS_MS,
-            reference_rows=min(max(n // 10, _LEAST_REFERENCE), _MOST_REFERENCE),
+            reference_rows=min(max(usual // 10, _LEAST_REFERENCE), _MOST_REFERENCE),
             minimum_count=_WINDOW_ROWS,
         )
         self._clients = ClientPartition(0, settings)
