@@ -234,7 +234,7 @@ class Backtest:
 
 
 def _window_days(sends: float, span_ms: int) -> int:
-    """The shortest window in which an average client has twice the rows that are judged."""
+    """The shortest window in which a usual client has twice the rows that are judged."""
     a_day = sends / max(span_ms / _DAY_MS, 1.0)
     fitting = (days for days in _WINDOW_DAYS if a_day * days >= 2 * _WINDOW_ROWS)
     return next(fitting, _WINDOW_DAYS[-1])
