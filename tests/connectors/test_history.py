@@ -237,6 +237,24 @@ def test_nothing_is_told_of_what_comes_after_the_end(tmp_path):
     assert len(told) >= np.count_nonzero((opened != NEVER) & (opened <= end_ms))
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("recipient,sent_at,opened\na,2024-01-01,1\nb,2024-01-01,1,2\n", "row 2 of .* has 4 cells"),
+        ("recipient,sent_at,opened\n", "no rows"),
+        ("", "cannot read"),
+        (None, "is no file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_where(tmp_path, text, told):
+    """Rows that are too long, nothing at all, no file."""
+    path = tmp_path / "log.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigurationError, match=told):
+        read_history(path, mapping_of(None, columns_of(path), {}), WEEK_MS)
+
+
 def test_a_machines_opens_are_marked(tmp_path):
     """The flag goes with the open, and with nothing else."""
     found = read(

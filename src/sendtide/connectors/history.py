@@ -7,6 +7,7 @@ and examples, rows about which something is assumed likewise; see `Sieve`.
 
 from __future__ import annotations
 
+import csv
 import re
 import secrets
 from collections.abc import Callable
@@ -101,6 +102,9 @@ def read_history(
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ConfigurationError(_unreadable(path, error)) from error
     rows = len(frame)
+    if not rows:
+        msg = f"{path} has a heading and no rows; there is nothing to replay"
+        raise ConfigurationError(msg)
     frame, numbers = _where(frame, mapping)
     sheet = _Sheet(frame, mapping, Sieve.of(numbers))
     read = sheet.read(horizon_ms, seed, tell or (lambda _: None))
@@ -128,7 +132,27 @@ def _scan(path: Path) -> pl.LazyFrame:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    return f"cannot read {path} as CSV or Parquet: {error}; its ending says which it is"
+    if not path.is_file():
+        return f"{path} is no file that can be read; give a CSV or Parquet file"
+    long = None if path.suffix.lower() in _PARQUET else _longer_row(path)
+    if long is not None:
+        row, cells, heading = long
+        return (
+            f"row {row:,} of {path} has {cells} cells under a heading of {heading}: a comma or a "
+            "quotation mark inside a cell? Put quotation marks around such cells, or double them"
+        )
+    why = str(error).splitlines()[0]
+    return f"cannot read {path} as CSV or Parquet: {why}; its ending says which it is"
+
+
+def _longer_row(path: Path) -> tuple[int, int, int] | None:
+    """The first row with more cells than the heading: its number, its cells, the heading's."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+        rows = csv.reader(stream)
+        heading = len(next(rows, []))
+        counted = ((number, len(cells)) for number, cells in enumerate(rows, 1))
+        found = next(((n, cells) for n, cells in counted if cells > heading), None)
+    return None if found is None else (*found, heading)
 
 
 def _where(frame: pl.DataFrame, mapping: HistoryMapping) -> tuple[pl.DataFrame, I64]:
