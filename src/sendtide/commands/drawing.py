@@ -5,6 +5,7 @@ A picture is drawn `WIDE` or `HALF` as wide as the page, so that its letters are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +18,7 @@ WIDE: Final = 1_040
 HALF: Final = 510
 _HEIGHT = 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 26
-_TICKS: Final = 4
+_STEPS: Final = 4
 _LABEL: Final = 72
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -98,11 +99,10 @@ def _picture(title: str, width: int, height: float, *parts: Element) -> Element:
     )
 
 
-def _grid(frame: _Frame, form: str) -> list[Element]:
+def _grid(frame: _Frame, ticks: Sequence[float], form: str) -> list[Element]:
     """Lines across with their values."""
     out = []
-    for step in range(_TICKS + 1):
-        value = frame.y_low + (frame.y_high - frame.y_low) * step / _TICKS
+    for value in ticks:
         y = frame.y(value)
         out.append(tag("line", x1=_LEFT, x2=frame.right, y1=y, y2=y, class_="grid"))
         out.append(tag("text", format(value, form), x=_LEFT - 7, y=y + 3.5, class_="end"))
@@ -124,12 +124,22 @@ def _below(frame: _Frame, labels: Sequence[tuple[float, str]]) -> list[Element]:
     ]
 
 
+def _ticks(low: float, high: float) -> list[float]:
+    """About five round values from below the span to above it: 1, 2 or 5 times a power of ten."""
+    rough = (high - low or 1.0) / _STEPS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = power * min((1.0, 2.0, 5.0, 10.0), key=lambda factor: abs(factor - rough / power))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [i * step for i in range(first, last + 1)]
+
+
 def _span(lines_of: Sequence[Line], marks: Sequence[float]) -> tuple[float, float]:
-    """A little more than all values."""
+    """All values, from nothing where that is near."""
     values = [y for line in lines_of for _, y in line.points if y is not None]
     low, high = min([*values, *marks]), max([*values, *marks])
-    air = (high - low or abs(high) or 1.0) * 0.08
-    return (0.0 if 0 <= low < 4 * air else low - air), high + air
+    if low == high:
+        low, high = low - (abs(low) or 1.0) / 10, high + (abs(high) or 1.0) / 10
+    return 0.0 if 0 <= low < (high - low) / 2 else low, high
 
 
 def lines(
@@ -146,8 +156,9 @@ def lines(
         nothing = tag("text", "nothing to show", x=width / 2, y=_HEIGHT / 2, class_="middle")
         return _picture(title, width, _HEIGHT, nothing)
     xs = [x for curve in curves for x, _ in curve.points]
-    frame = _Frame(width, min(xs), max(xs), *_span(curves, marks))
-    parts = [*_grid(frame, form), *_below(frame, labels)]
+    ticks = _ticks(*_span(curves, marks))
+    frame = _Frame(width, min(xs), max(xs), ticks[0], ticks[-1])
+    parts = [*_grid(frame, ticks, form), *_below(frame, labels)]
     for mark in marks:
         y = frame.y(mark)
         parts.append(tag("line", x1=_LEFT, x2=frame.right, y1=y, y2=y, class_="mark"))
@@ -164,9 +175,9 @@ def bars(
     title: str, groups: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str]
 ) -> Element:
     """Bars of shares side by side; groups: (class, values), all as many as there are labels."""
-    high = max(max(values) for _, values in groups) * 1.08 or 1.0
-    frame = _Frame(WIDE, 0, len(labels), 0, high)
-    parts = _grid(frame, ".0%")
+    ticks = _ticks(0.0, max(max(values) for _, values in groups))
+    frame = _Frame(WIDE, 0, len(labels), 0, ticks[-1])
+    parts = _grid(frame, ticks, ".0%")
     wide = (frame.x(1) - frame.x(0)) * 0.8 / len(groups)
     for place, (kind, values) in enumerate(groups):
         for i, value in enumerate(values):
@@ -182,18 +193,18 @@ def bars(
 
 def calibration(title: str, points: Sequence[tuple[int, float, float]]) -> Element:
     """(rows, predicted, rate): as many as there are rows, so large; on the diagonal is right."""
-    high = min(max(max(p, r) for _, p, r in points) * 1.08, 1.0)
+    ticks = _ticks(0.0, max(max(p, r) for _, p, r in points))
+    high = ticks[-1]
     frame = _Frame(HALF, 0, high, 0, high)
     ends = {"x1": frame.x(0), "y1": frame.y(0), "x2": frame.x(high), "y2": frame.y(high)}
-    parts = [*_grid(frame, ".0%"), tag("line", class_="mark", **ends)]
+    parts = [*_grid(frame, ticks, ".0%"), tag("line", class_="mark", **ends)]
     most = max(rows for rows, _, _ in points)
     for rows, predicted, rate in points:
         dot = tag("circle", cx=frame.x(predicted), cy=frame.y(rate), class_="model see-through")
         dot.set("r", f"{2.5 + 11 * (rows / most) ** 0.5:.1f}")
         dot.append(tag("title", f"predicted {predicted:.1%}, {rate:.1%} of {rows:,}"))
         parts.append(dot)
-    steps = [high * step / _TICKS for step in range(_TICKS + 1)]
-    parts += _below(frame, [(value, f"{value:.0%}") for value in steps])
+    parts += _below(frame, [(value, f"{value:.0%}") for value in ticks])
     return _picture(title, frame.width, _HEIGHT, *parts)
 
 

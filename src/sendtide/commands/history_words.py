@@ -71,13 +71,17 @@ def drift(found: dict[str, Any]) -> str:
     """The largest drift."""
     worst = max(found["months"], key=lambda month: month["psi"])
     return (
-        f"Population stability index, in windows of {found['window_days']} days against the "
+        f"Population stability index, in windows of {_days(found['window_days'])} against the "
         "beginning of the log, of what is known of recipients and predicted for them: the five "
         "that moved most; below "
         f"{found['floor']} (broken line) is usual. The largest, "
         f"{worst['psi']:.2f}, is of {worst['feature']} in {worst['month']}. Alarms raised: "
         f"{len(found['alarms'])}."
     )
+
+
+def _days(number: int) -> str:
+    return "a day" if number == 1 else f"{number} days"
 
 
 def rows(result: dict[str, Any]) -> str:
