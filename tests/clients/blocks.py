@@ -12,6 +12,7 @@ from sendtide.events.examples import (
     ExampleBlock,
     ExampleKind,
 )
+from sendtide.events.hashing import GROUPS
 from sendtide.events.rhythm import BINS, EVIDENCE
 
 START_MS = 1_780_000_000_000
@@ -59,7 +60,8 @@ def example_rows(
         "bounced": np.zeros(n),
         "unsubscribed": ~opened & (rng.random(n) < 0.01),
         "complained": ~opened & (rng.random(n) < 0.005),
-        "arm": np.zeros(n),
+        "arm": rng.choice(3, n, p=[0.7, 0.25, 0.05]),
+        "group": rng.integers(0, GROUPS, n),
         "open_delay_s": np.where(opened, 60, -1),
     }
     rows = {name: columns[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}

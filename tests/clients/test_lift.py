@@ -11,17 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendtide.clients.lift import LIFT_METRICS, LiftCounts, lift_message
+from sendtide.events.examples import CONTROL_ARM, NO_ARM, REST_ARM
+from sendtide.events.hashing import GROUPS
 from sendtide.events.messages import MetricMessage
-from sendtide.monitoring.lift import GROUPS, judge_lift
+from sendtide.monitoring.lift import judge_lift
 
 CLIENTS = 3
+NAMES = ["shop", "news", "club"]
 
 
 def labels(seed, n=400, lift=0.0):
     """Labelled exposures: client rows, and the columns that are counted."""
     rng = np.random.default_rng(seed)
     arm = rng.choice(3, n, p=[0.6, 0.3, 0.1]).astype(np.uint8)
-    opened = rng.random(n) < 0.3 + lift * (arm != 1)
+    opened = rng.random(n) < 0.3 + lift * (arm != CONTROL_ARM)
     return rng.integers(0, CLIENTS, n), {
         "arm": arm,
         "group": rng.integers(0, GROUPS, n).astype(np.uint8),
@@ -33,7 +36,7 @@ def labels(seed, n=400, lift=0.0):
 
 def counted(*parts):
     """What comes of label rows added part by part."""
-    found = LiftCounts()
+    found = LiftCounts(0.3)
     found.grow(CLIENTS)
     for rows, columns in parts:
         found.add(rows, columns)
@@ -50,20 +53,18 @@ def same(one, other):
 
 
 def test_counts_by_hand():
-    """Every row once, in its client's arm and group; exploring is of the rest."""
+    """Every row once, in its client's arm and group; one of no known arm is left out."""
     rows, columns = labels(1)
     found = counted((rows, columns))
     for client in range(CLIENTS):
-        for arm, codes in ((0, {0, 2}), (1, {1})):
-            mine = (rows == client) & np.isin(columns["arm"], list(codes))
+        for arm, code in ((0, REST_ARM), (1, CONTROL_ARM)):
+            mine = (rows == client) & (columns["arm"] == code)
             for group in (0, 7, GROUPS - 1):
                 here = mine & (columns["group"] == group)
                 sums = [here.sum(), columns["opened"][here].sum(), columns["clicked"][here].sum()]
                 assert found.counts[client, :, arm, group].tolist() == sums
-    assert found.span_ms[0].tolist() == [
-        columns["time_ms"][rows == 0].min(),
-        columns["time_ms"][rows == 0].max(),
-    ]
+    times = columns["time_ms"][(rows == 0) & (columns["arm"] != NO_ARM)]
+    assert found.span_ms[0].tolist() == [times.min(), times.max()]
 
 
 @given(st.integers(0, 50), st.lists(st.integers(0, 400), max_size=4), st.randoms())
@@ -90,7 +91,7 @@ def test_parts_merge_either_way_round(seed, at):
 
 def test_a_snapshot_gives_the_same_counts_back():
     """And what is added afterwards is added to them."""
-    before, after = counted(labels(1)), LiftCounts()
+    before, after = counted(labels(1)), LiftCounts(0.3)
     after.restore(before.snapshot(CLIENTS))
     same(before, after)
     before.add(*labels(2))
@@ -98,10 +99,20 @@ def test_a_snapshot_gives_the_same_counts_back():
     same(before, after)
 
 
+@pytest.mark.parametrize("draw", [(0.2, ""), (0.3, "b")])
+def test_another_control_group_begins_anew(draw):
+    """Counts of one draw say nothing of those of another share or salt."""
+    before, after = counted(labels(1)), LiftCounts(*draw)
+    after.restore(before.snapshot(CLIENTS))
+    after.grow(CLIENTS)
+    assert not after.counts.any()
+    assert not after.span_ms.any()
+
+
 def test_each_client_has_its_verdict():
     """A lift is told for opens; the numbers are those of the judgement."""
     found = counted(labels(3, n=60_000, lift=0.1))
-    opens, clicks = found.summaries(1, "shop")
+    opens, clicks = found.summaries([1], NAMES)
     assert (opens.metric, clicks.metric) == LIFT_METRICS
     assert opens.verdict == "lift"
     assert opens.low < 0.1 < opens.high
@@ -111,18 +122,28 @@ def test_each_client_has_its_verdict():
     assert (opens.low, opens.high) == (judged.low[0], judged.high[0])
 
 
+def test_clients_are_judged_together_as_each_alone():
+    """Several at once, and one without a control group among them."""
+    rows, columns = labels(3, n=20_000)
+    columns["arm"][rows == 1] = REST_ARM
+    found = counted((rows, columns))
+    alone = [summary for row in range(CLIENTS) for summary in found.summaries([row], NAMES)]
+    assert found.summaries(range(CLIENTS), NAMES) == alone
+    assert [summary.client_id for summary in alone] == ["shop", "shop", "club", "club"]
+
+
 def test_few_labels_say_nothing_yet():
     """Without one arm there is no summary; with few of both there is no number."""
     rows, columns = labels(4, n=300)
-    nobody = some(rows, columns, columns["arm"] != 1)
-    assert counted(nobody).summaries(0, "shop") == []
-    opens, _ = counted((rows, columns)).summaries(0, "shop")
+    nobody = some(rows, columns, columns["arm"] != CONTROL_ARM)
+    assert counted(nobody).summaries([0], NAMES) == []
+    opens, _ = counted((rows, columns)).summaries([0], NAMES)
     assert (opens.verdict, opens.lift, opens.low) == ("no lift yet", None, None)
 
 
 def test_what_goes_to_the_metrics_topic():
     """A valid message whose identity repeats with the same labels."""
-    [opens, _] = counted(labels(5, n=9_000)).summaries(0, "shop")
+    [opens, _] = counted(labels(5, n=9_000)).summaries([0], NAMES)
     message = lift_message(opens)
     again = msgspec.json.decode(msgspec.json.encode(message), type=MetricMessage)
     assert again == message

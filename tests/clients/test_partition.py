@@ -53,7 +53,7 @@ def _messages(outcomes) -> list:
 def _whole() -> tuple[str, list]:
     partition = _partition()
     outcomes = [partition.apply(block(rows, kind, origin)) for rows, kind, origin in TOPIC]
-    return partition.digest(), _messages(outcomes)
+    return partition.digest(), _messages(outcomes), partition.lifts()
 
 
 WHOLE = _whole()
@@ -66,7 +66,7 @@ WHOLE = _whole()
     restart_every=st.integers(2, 9),
 )
 def test_blocks_repeats_and_restarts_make_no_difference(sizes, repeat_every, restart_every):
-    """Rows cut otherwise, repeated and restored midway give the same state and messages."""
+    """Rows cut otherwise, repeated and restored midway give the same state, messages and lifts."""
     partition, outcomes, number = _partition(), [], 0
     for rows, kind, origin in TOPIC:
         for piece in cut(rows, kind, sizes, origin):
@@ -84,6 +84,21 @@ def test_blocks_repeats_and_restarts_make_no_difference(sizes, repeat_every, res
     assert partition.digest() == WHOLE[0]
     assert _messages(outcomes) == WHOLE[1]
     assert len(WHOLE[1]) > 20
+    partition.mark_lifts_changed()
+    assert partition.lifts() == WHOLE[2]
+    assert [lift.control_sends > 20 for lift in WHOLE[2]] == [True] * 6
+
+
+def test_lifts_are_of_clients_that_had_labels_since_they_were_asked_for() -> None:
+    """Exposures change none; after a restore all are told again."""
+    partition = _partition()
+    partition.apply(block(LABELS, "label"))
+    told = partition.lifts()
+    assert {lift.client_id for lift in told} == {"client-0", "client-1", "client-2"}
+    partition.apply(block(EXPOSURES, "exposure"))
+    assert partition.lifts() == []
+    again = ClientPartition.restore(3, SETTINGS, *partition.snapshot())
+    assert again.lifts() == told
 
 
 def test_different_rows_give_a_different_digest() -> None:
@@ -123,9 +138,11 @@ def test_a_snapshot_of_something_else_is_refused() -> None:
         ClientPartition.restore(3, SETTINGS, meta, fewer)
 
 
-@pytest.mark.parametrize(("column", "value"), [("send_offset", -1), ("hour_of_week", 168)])
+@pytest.mark.parametrize(
+    ("column", "value"), [("send_offset", -1), ("hour_of_week", 168), ("group", 64)]
+)
 def test_impossible_values_are_refused_whole(column, value) -> None:
-    """A block with an offset or hour no row can have is refused and leaves the state as it was."""
+    """A block with an offset, hour or group no row can have is refused and leaves the state as it was."""
     partition = _partition()
     before = partition.digest()
     rows = example_rows(20)

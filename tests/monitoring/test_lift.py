@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, t
 
+from sendtide.events.hashing import GROUPS
 from sendtide.monitoring.lift import (
     CONTROL,
-    GROUPS,
     MIN_HITS,
     REST,
     confidence_reach,

@@ -3,32 +3,57 @@
 At label time every exposure counts once, by client, arm and group of recipients: sends, opens,
 clicks. Sums of integers: they do not depend on the order of rows, on blocks, or on which partition
 counted what. Explored sends are of the rest: what is judged is all that is done to recipients
-outside the control group, its exploration included.
+outside the control group, its exploration included; and it is what was meant for them: a send whose
+time nobody asked for counts as well, in the arm of its recipient.
+
+Counts are of one draw of the control group. When its share or salt changes they begin anew: pooled
+over two shares, a season in which one of them held would pass for a lift.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.clients.roster import with_rows
+from sendtide.events.examples import CONTROL_ARM, REST_ARM
+from sendtide.events.hashing import GROUPS, hash_text
 from sendtide.events.messages import MetricMessage
-from sendtide.monitoring.lift import CONTROL, GROUPS, REST, Verdict, judge_lift
+from sendtide.monitoring.lift import CONTROL, REST, Lift, Verdict, judge_lift
 
-__all__ = ["LIFT_CONVENTION", "LIFT_METRICS", "LiftCounts", "LiftSummary", "lift_message"]
+__all__ = ["LIFT_COLUMNS", "LIFT_CONVENTION", "LIFT_METRICS", "LiftCounts", "LiftSummary"]
+__all__ += ["lift_message"]
 
 I64 = NDArray[np.int64]
 
 LIFT_CONVENTION: Final = "lift.confidence-sequence"
+LIFT_COLUMNS: Final = ("arm", "group", "opened", "clicked", "time_ms")
+"""Of the examples, what is counted."""
 LIFT_METRICS: Final = ("lift.open", "lift.click")
 _SCALES: Final = (0.02, 0.005)
 """Lifts of the open and of the click rate that one expects; fixed, or looking would bias them."""
-_CONTROL_CODE: Final = 1
-"""Of the examples' column `arm`."""
+_SENDS, _OPENS, _CLICKS = range(3)
+
+
+@njit(cache=True)
+def _count(
+    rows: Any, arm: Any, group: Any, opened: Any, clicked: Any, time_ms: Any, counts: Any, span: Any
+) -> None:
+    for i in range(len(rows)):
+        if arm[i] != REST_ARM and arm[i] != CONTROL_ARM:
+            continue
+        row, place = rows[i], CONTROL if arm[i] == CONTROL_ARM else REST
+        counts[row, _SENDS, place, group[i]] += 1
+        counts[row, _OPENS, place, group[i]] += opened[i] != 0
+        counts[row, _CLICKS, place, group[i]] += clicked[i] != 0
+        if span[row, 0] == 0 or time_ms[i] < span[row, 0]:
+            span[row, 0] = time_ms[i]
+        span[row, 1] = max(span[row, 1], time_ms[i])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +81,16 @@ class LiftSummary:
 class LiftCounts:
     """Counts of a partition's clients; row 0 .. n - 1 as in the roster.
 
+    Args:
+        share, salt: by which the control group is drawn.
+
     Attributes:
         counts: (clients, 3, 2, GROUPS) sends, opens, clicks by arm and group.
         span_ms: (clients, 2) times of the oldest and the newest label; 0 without any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: float, salt: str = "") -> None:
+        self._draw = hash_text(f"{share!r} {salt}")
         self.counts: I64 = np.zeros((0, 3, 2, GROUPS), np.int64)
         self.span_ms: I64 = np.zeros((0, 2), np.int64)
 
@@ -71,26 +100,11 @@ class LiftCounts:
         self.span_ms = with_rows(self.span_ms, clients)
 
     def add(self, rows: NDArray[np.integer[Any]], columns: Mapping[str, NDArray[Any]]) -> None:
-        """Count n exposures with labels.
+        """Count n exposures with labels; those of no known arm are left out.
 
-        rows: (n,) of clients. columns: arm, group (below GROUPS), opened, clicked, time_ms of the
-        label; (n,) each.
+        rows: (n,) of clients. columns: LIFT_COLUMNS, (n,) each; group below GROUPS.
         """
-        if not len(rows):
-            return
-        arm = np.where(columns["arm"] == _CONTROL_CODE, CONTROL, REST)
-        flat = (rows.astype(np.int64) * 2 + arm) * GROUPS + columns["group"]
-        cells = len(self.counts) * 2 * GROUPS
-        happened = np.ones(len(rows), bool), columns["opened"] != 0, columns["clicked"] != 0
-        for fact, which in enumerate(happened):
-            found = np.bincount(flat[which], minlength=cells)
-            self.counts[:, fact] += found.reshape(-1, 2, GROUPS)
-        times = columns["time_ms"].astype(np.int64)
-        oldest = np.where(self.span_ms[:, 0] == 0, np.iinfo(np.int64).max, self.span_ms[:, 0])
-        np.minimum.at(oldest, rows, times)
-        seen = oldest != np.iinfo(np.int64).max
-        self.span_ms[seen, 0] = oldest[seen]
-        np.maximum.at(self.span_ms[:, 1], rows, times)
+        _count(rows, *(columns[name] for name in LIFT_COLUMNS), self.counts, self.span_ms)
 
     def merge(self, other: LiftCounts) -> None:
         """Add what another has counted of the same rows."""
@@ -101,45 +115,55 @@ class LiftCounts:
         mine[older, 0] = its[older, 0]
         np.maximum(mine[:, 1], its[:, 1], out=mine[:, 1])
 
-    def summaries(self, row: int, client_id: str) -> list[LiftSummary]:
-        """Opens and clicks of one client; nothing before it has a label of either arm."""
-        sends, *facts = self.counts[row]
-        total = sends.sum(axis=1)
-        if not total.all():
-            return []
-        found = []
-        for metric, hits, scale in zip(LIFT_METRICS, facts, _SCALES, strict=True):
-            judged = judge_lift(sends[None], hits[None], scale)
-            ends = [float(part[0]) for part in (judged.difference, judged.low, judged.high)]
-            lift, low, high = (None if np.isnan(end) else end for end in ends)
-            found.append(
-                LiftSummary(
-                    client_id=client_id,
-                    metric=metric,
-                    verdict=judged.verdicts()[0],
-                    lift=lift,
-                    low=low,
-                    high=high,
-                    rest_rate=float(judged.rates[0, REST]),
-                    control_rate=float(judged.rates[0, CONTROL]),
-                    rest_sends=int(total[REST]),
-                    control_sends=int(total[CONTROL]),
-                    since_ms=int(self.span_ms[row, 0]),
-                    as_of_ms=int(self.span_ms[row, 1]),
-                )
-            )
-        return found
+    def summaries(self, rows: Sequence[int], names: Sequence[str]) -> list[LiftSummary]:
+        """Opens and clicks of some clients; nothing of one before both arms have a label.
+
+        names: of all clients, by row.
+        """
+        told = [row for row in rows if self.counts[row, _SENDS].sum(axis=-1).all()]
+        sends, *facts = self.counts[told].swapaxes(0, 1)
+        judged = [
+            judge_lift(sends, hits, scale) for hits, scale in zip(facts, _SCALES, strict=True)
+        ]
+        return [
+            self._summary(place, row, names[row], metric, lift)
+            for place, row in enumerate(told)
+            for metric, lift in zip(LIFT_METRICS, judged, strict=True)
+        ]
+
+    def _summary(self, place: int, row: int, client: str, metric: str, judged: Lift) -> LiftSummary:
+        """One client's out of the judgement of several."""
+        ends = [float(part[place]) for part in (judged.difference, judged.low, judged.high)]
+        lift, low, high = (None if np.isnan(end) else end for end in ends)
+        sends = self.counts[row, _SENDS].sum(axis=-1)
+        return LiftSummary(
+            client_id=client,
+            metric=metric,
+            verdict=judged.verdict(place),
+            lift=lift,
+            low=low,
+            high=high,
+            rest_rate=float(judged.rates[place, REST]),
+            control_rate=float(judged.rates[place, CONTROL]),
+            rest_sends=int(sends[REST]),
+            control_sends=int(sends[CONTROL]),
+            since_ms=int(self.span_ms[row, 0]),
+            as_of_ms=int(self.span_ms[row, 1]),
+        )
 
     def snapshot(self, clients: int) -> dict[str, NDArray[Any]]:
         """Copies of the tables, cut to the rows in use."""
         return {
-            "counts": self.counts[:clients].reshape(clients, -1).copy(),
+            "counts": self.counts[:clients].copy(),
             "span_ms": self.span_ms[:clients].copy(),
+            "draw": np.array([self._draw], np.uint64),
         }
 
     def restore(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what `snapshot` gave."""
-        self.counts = columns["counts"].reshape(-1, 3, 2, GROUPS).copy()
+        """Take over what `snapshot` gave, if it is of the same draw."""
+        if columns["draw"].tolist() != [self._draw]:
+            return
+        self.counts = columns["counts"].copy()
         self.span_ms = columns["span_ms"].copy()
 
 

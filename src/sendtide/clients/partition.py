@@ -1,7 +1,7 @@
 """Stage B's logic for one partition of `ml.examples`: from blocks to models and judgements.
 
     block -> rows seen for the first time -> rows of clients
-        labels    -> predict, score, learn -> hours, loss alarms, challengers
+        labels    -> predict, score, learn -> hours, loss alarms, challengers, lift
         exposures -> predict -> references or windows -> drift alarms
 
 All state is a function of the rows in the topic's order: how they were cut into blocks, and which
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sendtide.clients.challengers import Challengers
 from sendtide.clients.learning import OPEN, Learning
+from sendtide.clients.lift import LIFT_COLUMNS, LiftCounts, LiftSummary
 from sendtide.clients.loss_alarms import LossAlarms
 from sendtide.clients.messages import drift_alerts, drift_metrics, failure_alert, loss_alert
 from sendtide.clients.model_book import ModelBook
@@ -31,6 +32,7 @@ from sendtide.clients.watching import Watching
 from sendtide.events.columns import pack
 from sendtide.events.errors import CorruptData
 from sendtide.events.examples import ExampleBlock
+from sendtide.events.hashing import GROUPS
 from sendtide.models.registry import ModelState
 from sendtide.models.send_time import HOURS
 
@@ -40,17 +42,19 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
-_VERSION: Final = "3.0"
-_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching", "challengers")
+_VERSION: Final = "4.0"
+_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching", "challengers", "lift")
 
 
 def _check(block: ExampleBlock) -> None:
     """Refuse what would address other rows' memory in the compiled loops."""
-    offsets, hours = block.columns["send_offset"], block.columns["hour_of_week"]
-    if len(block) and (int(offsets.min()) < 0 or int(hours.max()) >= HOURS):
+    named = ("send_offset", "hour_of_week", "group")
+    offsets, hours, groups = (block.columns[name] for name in named)
+    if len(block) and (offsets.min() < 0 or hours.max() >= HOURS or groups.max() >= GROUPS):
         msg = (
-            f"example block of origin {block.origin} has send offset {offsets.min()} or hour of "
-            f"week {hours.max()}; allowed: 0 and more, 0 to {HOURS - 1}"
+            f"example block of origin {block.origin} has send offset {offsets.min()}, hour of week "
+            f"{hours.max()} or group {groups.max()}; allowed: 0 and more, 0 to {HOURS - 1}, 0 to "
+            f"{GROUPS - 1}"
         )
         raise CorruptData(msg)
 
@@ -71,11 +75,13 @@ class ClientPartition:
         self.loss_alarms = LossAlarms(settings.adwin_delta)
         self.watching = Watching(settings)
         self.challengers = Challengers(settings.challengers)
+        self.lift = LiftCounts(settings.control_share, settings.control_salt)
         self.exposed: I64 = np.zeros(0, np.int64)
         self.newest_ms: I64 = np.zeros(0, np.int64)
         # What has been handed out is no state: after a restore everything is handed out again.
         self._unsummarised: set[int] = set()
         self._unpublished: set[int] = set()
+        self._unjudged: set[int] = set()
 
     def apply(self, block: ExampleBlock) -> ClientOutcome:
         """Take one block.
@@ -105,6 +111,7 @@ class ClientPartition:
         self._unsummarised.update(touched)
         if block.kind == "label":
             self._unpublished.update(touched)
+            self._unjudged.update(touched)
         return outcome
 
     def predict(self, block: ExampleBlock) -> NDArray[np.float64]:
@@ -134,6 +141,7 @@ class ClientPartition:
         self.learning.grow(clients, segments)
         self.loss_alarms.grow(clients)
         self.watching.grow(clients)
+        self.lift.grow(clients)
         self.exposed = with_rows(self.exposed, clients)
         self.newest_ms = with_rows(self.newest_ms, clients)
 
@@ -144,6 +152,7 @@ class ClientPartition:
         self._grow()
         lesson = self.learning.learn(rows, segments, columns)
         exposed, opened = lesson.exposed, lesson.facts[:, OPEN]
+        self.lift.add(rows[exposed], {name: columns[name][exposed] for name in LIFT_COLUMNS})
         rows, times = rows[exposed], columns["time_ms"][exposed]
         outcome.learned = LearnedRows(
             origin=np.full(len(rows), block.origin, np.int64),
@@ -196,6 +205,16 @@ class ClientPartition:
         """Let the next `summaries` hold every client again: the last could not be written."""
         self._unsummarised = set(range(len(self.roster.names)))
 
+    def lifts(self) -> list[LiftSummary]:
+        """Lifts of each client that had labels since the last call."""
+        changed = sorted(self._unjudged)
+        self._unjudged.clear()
+        return self.lift.summaries(changed, self.roster.names)
+
+    def mark_lifts_changed(self) -> None:
+        """Let the next `lifts` hold every client again: the last could not be written."""
+        self._unjudged = set(np.flatnonzero(self.learning.learned()).tolist())
+
     def take_models(self) -> list[ModelState]:
         """States of all models of each client that learned since the last call, and `all`."""
         changed = sorted(self._unpublished)
@@ -225,6 +244,7 @@ class ClientPartition:
             "loss_alarms": self.loss_alarms.snapshot(clients),
             "watching": self.watching.snapshot(clients),
             "challengers": self.challengers.snapshot(),
+            "lift": self.lift.snapshot(clients),
         }
         columns = {f"{p}.{n}": column for p in _PARTS for n, column in parts[p].items()}
         columns["exposed"] = self.exposed[:clients].copy()
@@ -244,10 +264,10 @@ class ClientPartition:
         Raises:
             CorruptData: the snapshot is of another partition, version or set of series.
         """
-        if meta.get("partition") != number or not str(meta.get("version")).startswith("3."):
+        if meta.get("partition") != number or not str(meta.get("version")).startswith("4."):
             msg = (
                 f"snapshot is of partition {meta.get('partition')} in version "
-                f"{meta.get('version')}; wanted partition {number} in version 3.x"
+                f"{meta.get('version')}; wanted partition {number} in version 4.x"
             )
             raise CorruptData(msg)
         self = cls(number, settings)
@@ -262,13 +282,15 @@ class ClientPartition:
             self.loss_alarms.restore(part["loss_alarms"])
             self.watching.restore(part["watching"])
             self.challengers.restore(part["challengers"])
+            self.lift.restore(part["lift"])
             self.exposed, self.newest_ms = columns["exposed"].copy(), columns["newest_ms"].copy()
         except (KeyError, ValueError) as error:
             msg = f"snapshot of clients' partition {number} does not fit this build: {error!r}"
             raise CorruptData(msg) from error
         self._grow()
         self.mark_summaries_changed()
-        self._unpublished = set(np.flatnonzero(self.learning.learned()).tolist())
+        self.mark_lifts_changed()
+        self._unpublished = set(self._unjudged)
         return self
 
     def digest(self) -> str:

@@ -34,6 +34,7 @@ class ClientSettings:
     alarm may fire, and is critical. alpha: false discovery rate over one window's series.
     minimum_count: rows a window needs to be judged. detectors: of "psi" and "adwin" those at work.
     clients: those with models; None means all.
+    control_share, control_salt: by which the control group is drawn.
     """
 
     targets: tuple[str, ...] = TARGETS
@@ -53,6 +54,8 @@ class ClientSettings:
     detectors: frozenset[str] = frozenset({"psi", "adwin"})
     clients: frozenset[str] | None = None
     challengers: tuple[ChallengerSettings, ...] = ()
+    control_share: float = 0.05
+    control_salt: str = ""
 
     def __post_init__(self) -> None:
         if "open" not in self.targets:

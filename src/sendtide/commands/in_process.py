@@ -21,7 +21,7 @@ from sendtide.models.propensity import TARGETS
 from sendtide.pipeline import Pipeline
 from sendtide.recipients import Outcome, RecipientPartition, blocks
 from sendtide.stages.client import client_settings
-from sendtide.stages.recipient import join_settings
+from sendtide.stages.recipient import join_settings, policy_settings
 
 __all__ = ["Replay", "replay"]
 
@@ -87,7 +87,7 @@ class _Way:
             SendGate(max_future_ms=pipeline.sends.max_future_ms, **names),
             EngagementGate(max_future_ms=pipeline.engagements.max_future_ms, **names),
         )
-        recipients = RecipientPartition(0, join_settings(pipeline))
+        recipients = RecipientPartition(0, join_settings(pipeline), policy_settings(pipeline))
         self._steps: tuple[Callable[[Any], Outcome], ...] = (
             recipients.apply_sends,
             recipients.apply_engagements,

@@ -24,7 +24,7 @@ from sendtide.events.columns import pack, unpack
 from sendtide.events.errors import CorruptData
 
 __all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "PERIODS", "PERIOD_BITS", "PERIOD_MS"]
-__all__ += ["ExampleBlock", "ExampleKind"]
+__all__ += ["CONTROL_ARM", "NO_ARM", "REST_ARM", "ExampleBlock", "ExampleKind"]
 
 ExampleKind = Literal["exposure", "label"]
 
@@ -32,6 +32,12 @@ PERIOD_MS: Final = 10 * 86_400_000
 PERIODS: Final = 21
 PERIOD_BITS: Final = 3
 """Counts of 21 periods of ten days, three bits each (a count stays at 7), the newest lowest."""
+
+REST_ARM: Final = 0
+CONTROL_ARM: Final = 1
+NO_ARM: Final = 2
+"""Codes of `arm`. A send does not name the request behind it, so that of the rest nobody can tell
+which were explored; blocks of before version 1.2 do not tell anything."""
 
 HISTORY_COLUMNS: Final[dict[str, str]] = {
     "sends": "<f4",  # messages sent to this recipient before this one
@@ -60,18 +66,21 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     "bounced": "|u1",  # then it was no exposure, and the other facts say nothing
     "unsubscribed": "|u1",
     "complained": "|u1",
-    "arm": "|u1",  # of the decision behind the send: 0 optimised or unknown, 1 control, 2 explore
+    "arm": "|u1",  # 1: the recipient is of its client's control group; 0: not; 2: not known
+    "group": "|u1",  # of recipients, by hash, the same for good: 0 to 63; see `hashing.GROUPS`
     "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
 }
 """Column name to dtype; two more have rows of their own: `content`, (n, 5) float32, NaN where
 absent, and `evidence`, (n, rhythm.EVIDENCE) uint8, of labels: the recipient's hours before it."""
 
-_VERSION: Final = "1.1"
+_VERSION: Final = "1.2"
 _ADDED: Final = (
     *("period_sends", "period_opens", "period"),
-    *("bounced", "unsubscribed", "complained", "arm"),
+    *("bounced", "unsubscribed", "complained"),
 )
 """Columns that version 1.0 does not have; such blocks are read with zeros in their place."""
+_WITHOUT_ARMS: Final = ("1.0", "1.1")
+"""Versions whose blocks are read with arms not known."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,9 +119,11 @@ class ExampleBlock:
         if str(meta.get("version", "")).split(".")[0] != "1":
             msg = f"example block has version {meta.get('version')!r}; this build reads 1.x"
             raise CorruptData(msg)
+        n = len(columns.get("send_offset", ()))
         if meta["version"] == "1.0":
-            n = len(columns.get("send_offset", ()))
             columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in _ADDED}
+        if meta["version"] in _WITHOUT_ARMS:
+            columns |= {"arm": np.full(n, NO_ARM, np.uint8), "group": np.zeros(n, np.uint8)}
         wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "|u1"}
         lengths = {len(columns[name]) for name in wanted if name in columns}
         wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["ARMS", "find_slot", "hash_bytes", "hash_identity", "hash_text", "in_control", "mix"]
+__all__ = ["ARMS", "GROUPS", "control_groups", "find_slot", "hash_bytes", "hash_identity"]
+__all__ += ["hash_text", "in_control", "mix"]
 
 
 @njit(cache=True, inline="always")
@@ -53,6 +54,8 @@ def find_slot(codes: Any, code: Any) -> Any:
 
 ARMS: Final = ("control", "explore", "optimised")
 """How a slot was chosen; position is the arm's code."""
+GROUPS: Final = 64
+"""Groups of recipients, over which a rate's variance is taken; a power of two up to 256."""
 
 
 def in_control(
@@ -64,16 +67,27 @@ def in_control(
     recipients, between 0 and 1. It is this function that says in which group a send was, whoever
     asks and whenever: the group is in no state.
     """
-    return np.asarray(_units(client, recipient, np.uint64(hash_text(salt))) < share)
+    return control_groups(client, recipient, salt, share)[0]
+
+
+def control_groups(
+    client: NDArray[np.uint64], recipient: NDArray[np.uint64], salt: str, share: float
+) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """As `in_control`, and beside it in which of GROUPS random groups each recipient is.
+
+    The groups are of one size and independent of control: other bits of the same word.
+    """
+    words = _words(client, recipient, np.uint64(hash_text(salt)))
+    unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return unit < share, (words % np.uint64(GROUPS)).astype(np.uint8)
 
 
 @njit(cache=True)
-def _units(client: Any, recipient: Any, salt: Any) -> Any:
-    """Numbers in [0, 1), one a recipient."""
-    out = np.empty(len(client), np.float64)
+def _words(client: Any, recipient: Any, salt: Any) -> Any:
+    """64 random bits for each recipient."""
+    out = np.empty(len(client), np.uint64)
     for i in range(len(client)):
-        word = mix(mix(mix(client[i] ^ salt) ^ recipient[i, 0]) ^ recipient[i, 1])
-        out[i] = float(word >> np.uint64(11)) * 2.0**-53
+        out[i] = mix(mix(mix(client[i] ^ salt) ^ recipient[i, 0]) ^ recipient[i, 1])
     return out
 
 

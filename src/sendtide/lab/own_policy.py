@@ -43,7 +43,7 @@ class Sendtide:
 
     def __init__(self, people: People, explore_share: float, control_share: float) -> None:
         self._people = people
-        self._policy = PolicySettings(explore_share=explore_share, control_share=control_share)
+        policy = PolicySettings(explore_share=explore_share, control_share=control_share)
         join = JoinSettings(
             horizon_ms=_HORIZON_H * _HOUR_MS,
             sends_lateness_ms=48 * _HOUR_MS,
@@ -51,7 +51,7 @@ class Sendtide:
             requests_lateness_ms=_HOUR_MS,
             dedupe_window=1_000_000,
         )
-        self._recipients = RecipientPartition(0, join)
+        self._recipients = RecipientPartition(0, join, policy)
         self._clients = ClientPartition(0, ClientSettings(detectors=frozenset()))
         self._directory = ModelDirectory()
         self._names, self._sources = Names(), Names()
@@ -96,7 +96,7 @@ class Sendtide:
             ids=[str(i) for i in range(n)],
         )
         outcome = self._recipients.apply_requests(batch)
-        parts = self._directory, self._policy, self._names, self._sources
+        parts = self._directory, self._names, self._sources
         told = answers(self._recipients, batch, outcome.people, *parts)
         self._told = np.array([answer.slot_probability for answer in told])
         sent = np.array([answer.send_at_ms for answer in told]) // _HOUR_MS

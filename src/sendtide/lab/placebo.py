@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from sendtide.monitoring.lift import CONTROL, GROUPS, REST, judge_lift
+from sendtide.events.hashing import GROUPS
+from sendtide.monitoring.lift import CONTROL, REST, judge_lift
 
 __all__ = ["PlaceboCounts", "PlaceboSettings", "run_placebo", "simulate_counts"]
 

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-__all__ = ["CONTROL", "GROUPS", "MIN_GROUPS", "MIN_HITS", "REST", "Lift", "Verdict"]
+__all__ = ["CONTROL", "MIN_GROUPS", "MIN_HITS", "REST", "Lift", "Verdict"]
 __all__ += ["confidence_reach", "judge_lift"]
 
 F64 = NDArray[np.float64]
@@ -41,8 +41,6 @@ Verdict = Literal["no lift yet", "lift", "harm"]
 
 REST: Final = 0
 CONTROL: Final = 1
-GROUPS: Final = 64
-"""Groups of recipients for an arm's variance."""
 MIN_GROUPS: Final = 20
 MIN_HITS: Final = 20
 """Of each arm, groups with sends, and both hits and misses; with fewer no limit theorem holds."""
@@ -61,12 +59,13 @@ class Lift:
     low: F64
     high: F64
 
+    def verdict(self, k: int) -> Verdict:
+        """What one says of the rest against the control group."""
+        return "lift" if self.low[k] > 0 else "harm" if self.high[k] < 0 else "no lift yet"
+
     def verdicts(self) -> list[Verdict]:
-        """What each says of the rest against the control group."""
-        return [
-            "lift" if low > 0 else "harm" if high < 0 else "no lift yet"
-            for low, high in zip(self.low.tolist(), self.high.tolist(), strict=True)
-        ]
+        """What each says."""
+        return [self.verdict(k) for k in range(len(self.low))]
 
 
 def confidence_reach(variance: F64, scale: float, alpha: float = _ALPHA) -> F64:

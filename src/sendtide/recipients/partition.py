@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.examples import HISTORY_COLUMNS
+from sendtide.events.hashing import control_groups
 from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.due import DueRing
@@ -17,7 +18,7 @@ from sendtide.recipients.history import evidence_of, histories, whole_counts
 from sendtide.recipients.join import settle
 from sendtide.recipients.places import fitting_places, new_places
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
-from sendtide.recipients.settings import JoinSettings
+from sendtide.recipients.settings import JoinSettings, PolicySettings
 from sendtide.recipients.tables import (
     CONTENT,
     NEVER,
@@ -86,11 +87,15 @@ class RecipientPartition:
 
     Args:
         number: of the partition. settings: of the join; they must not change over a state's life.
+        policy: who is of the control group; in no state, so that it may change.
     """
 
-    def __init__(self, number: int, settings: JoinSettings) -> None:
+    def __init__(
+        self, number: int, settings: JoinSettings, policy: PolicySettings | None = None
+    ) -> None:
         self.number = number
         self.settings = settings
+        self.policy = policy or PolicySettings()
         self.counters = Counters()
         self.zones = ZoneTable()
         self.newest: NDArray[np.int64] = np.full((3, 1), -(1 << 60), np.int64)
@@ -359,10 +364,12 @@ class RecipientPartition:
         delay_s = np.where(opened, (sends["open_ms"] - sends["sent_ms"]) // 1000, -1)
         end_ms = sends["sent_ms"] + self.settings.horizon_ms
         zero = np.zeros(len(rows), np.uint8)
-        tables = self.people, self.rhythm, self.pending
+        tables, client = (self.people, self.rhythm, self.pending), self.people["client"][owners]
+        drawn = self.policy.control_salt, self.policy.control_share
+        controlled, group = control_groups(client, self._ids(owners), *drawn)
         known = evidence_of(owners, sends["sent_ms"], *tables, settled=True) if labelled else None
         return {
-            "client": self.people["client"][owners],
+            "client": client,
             "segment": sends["segment"],
             "send_offset": sends["offset"],
             "sent_at_ms": sends["sent_ms"],
@@ -372,7 +379,8 @@ class RecipientPartition:
             "opened": opened.astype(np.uint8) if labelled else zero,
             "clicked": (sends["click_ms"] != NEVER).astype(np.uint8) if labelled else zero,
             **{name: sends[fact] if labelled else zero for name, fact in _FACTS.items()},
-            "arm": zero,
+            "arm": controlled.astype(np.uint8),
+            "group": group,
             "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
             "evidence": whole_counts(known, len(rows)),

@@ -14,7 +14,7 @@ from sendtide.recipients.counters import Counters
 from sendtide.recipients.join import DUE_BUCKETS
 from sendtide.recipients.partition import SENDS, RecipientPartition
 from sendtide.recipients.places import placed
-from sendtide.recipients.settings import JoinSettings
+from sendtide.recipients.settings import JoinSettings, PolicySettings
 from sendtide.recipients.tables import NONE, ORPHAN, PENDING, RECIPIENT
 from sendtide.state.index import EMPTY, find, insert, new_table
 from sendtide.state.seen import SeenSet
@@ -57,9 +57,10 @@ def restore(
     settings: JoinSettings,
     meta: Mapping[str, Any],  # noqa: ARG001
     columns: Columns,
+    policy: PolicySettings | None = None,
 ) -> RecipientPartition:
     """State out of `snapshot`; goes on exactly as the one that was written down."""
-    state = RecipientPartition(number, settings)
+    state = RecipientPartition(number, settings, policy)
     people = _structured(columns, "people", RECIPIENT)
     n = len(people)
     state._room_for_people(n)

@@ -22,7 +22,6 @@ from sendtide.events.records import (
     intervals,
 )
 from sendtide.recipients.partition import Live, RecipientPartition
-from sendtide.recipients.settings import PolicySettings
 from sendtide.recipients.tables import NONE
 
 __all__ = ["Scorer", "answers", "records"]
@@ -122,11 +121,10 @@ def answers(
     batch: RequestBatch,
     people: NDArray[np.int32],
     scorer: Scorer,
-    policy: PolicySettings,
     clients: Names,
     sources: Names,
 ) -> list[PredictionMessage]:
-    """Answer requests: a slot of the window each, and with what probability it was that one.
+    """Answer requests by the state's policy: a slot of the window each, and with what probability.
 
     `people`: (n,) row of each request's recipient, NONE for a stranger.
     """
@@ -135,6 +133,7 @@ def answers(
     times = [_slot_times(batch, i) for i in range(len(batch))]
     windows = _windows(state, live, times)
     scored = live.client, live.segment, live.evidence, found.scores
+    policy = state.policy
     controlled = in_control(live.client, live.ids, policy.control_salt, policy.control_share)
     shares = policy.control_share, policy.explore_share
     decided = scorer.choose(*scored, windows, controlled, shares, batch.identity)

@@ -65,6 +65,8 @@ def client_settings(pipeline: Pipeline) -> ClientSettings:
         propensity_model=opens.suffix,
         detectors=frozenset(drift.detectors),
         clients=_names(pipeline.clients.with_models),
+        control_share=hours.control_share,
+        control_salt=hours.control_salt,
         challengers=tuple(
             ChallengerSettings(
                 name=model.name,

@@ -45,7 +45,7 @@ from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Columns, Held, Outputs, Stage
 from sendtide.transport import Record
 
-__all__ = ["RecipientStage", "join_settings"]
+__all__ = ["RecipientStage", "join_settings", "policy_settings"]
 
 Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
 _LIVE_MS = 60_000
@@ -65,6 +65,16 @@ def join_settings(pipeline: Pipeline) -> JoinSettings:
     )
 
 
+def policy_settings(pipeline: Pipeline) -> PolicySettings:
+    """How slots are chosen, out of the pipeline file."""
+    hours = pipeline.send_time()
+    return PolicySettings(
+        explore_share=hours.explore_share,
+        control_share=hours.control_share,
+        control_salt=hours.control_salt,
+    )
+
+
 class RecipientStage(Stage[RecipientPartition]):
     """One worker's partitions of the three input topics."""
 
@@ -79,13 +89,7 @@ class RecipientStage(Stage[RecipientPartition]):
         self._clients, self._sources = Names(), Names()
         self._segments, self._zones = Names(), Names()
         self._gates = self._make_gates()
-        hours = pipeline.send_time()
-        self._policy = PolicySettings(
-            explore_share=hours.explore_share,
-            control_share=hours.control_share,
-            control_salt=hours.control_salt,
-        )
-        self._settings = join_settings(pipeline)
+        self._settings, self._policy = join_settings(pipeline), policy_settings(pipeline)
 
     def _make_gates(self) -> tuple[SendGate, EngagementGate, RequestGate]:
         names: dict[str, Any] = {
@@ -105,7 +109,7 @@ class RecipientStage(Stage[RecipientPartition]):
 
     def new_state(self, number: int) -> RecipientPartition:
         """Nothing known of anybody."""
-        return RecipientPartition(number, self._settings)
+        return RecipientPartition(number, self._settings, self._policy)
 
     def restored(
         self, number: int, meta: Mapping[str, Any], columns: Columns
@@ -114,7 +118,7 @@ class RecipientStage(Stage[RecipientPartition]):
         for names, pairs in zip(self._all_names(), meta["names"], strict=True):
             for code, spelling in pairs:
                 names.learn(code, spelling)
-        return restore(number, self._settings, meta["state"], columns)
+        return restore(number, self._settings, meta["state"], columns, self._policy)
 
     def written_down(self, held: Held[RecipientPartition]) -> tuple[dict[str, Any], Columns]:
         """State and spellings for a snapshot."""
@@ -166,7 +170,7 @@ class RecipientStage(Stage[RecipientPartition]):
         mine = RequestBatch(ids=ids, **{name: column[taken] for name, column in columns.items()})
         people = outcome.people[taken]
         names = self._clients, self._sources
-        return answers(held.state, mine, people, self._directory, self._policy, *names)
+        return answers(held.state, mine, people, self._directory, *names)
 
     def _read(
         self, gate: Gate[Batch], held: Held[RecipientPartition], piece: Piece
