@@ -10,6 +10,7 @@ import pytest
 from sendtide.dashboard import Dashboard
 from sendtide.endpoint import background, build
 from sendtide.sinks import (
+    ClientLift,
     MemoryStore,
     ModelSummary,
     Owner,
@@ -126,7 +127,7 @@ def test_clients_can_be_found(browser):
 
 
 def test_phases_are_honest(browser):
-    """Five phases, and business value does not claim to be live without a conversion."""
+    """Five phases, and business value does not claim to be live without control sends."""
     store = MemoryStore()
     feed(store)
     with background(build(store, {"/": Dashboard(store)})) as url:
@@ -141,8 +142,44 @@ def test_phases_are_honest(browser):
         "Model developmentlive",
         "Deploymentlive",
         "Monitoringlive",
-        "Business valueplanned",
+        "Business valuewaiting",
     ]
+
+
+def test_a_lift_is_told_with_its_interval(browser):
+    """In the life cycle and at the chosen client; it changes with the store."""
+    store = MemoryStore()
+    feed(store)
+    row = ClientLift(
+        client_id="acme",
+        metric="lift.open",
+        verdict="no lift yet",
+        lift=0.0025,
+        low=-0.004,
+        high=0.009,
+        control_sends=12_031,
+        since_ms=now_ms(),
+        as_of_ms=now_ms(),
+    )
+    store.write_lifts(OWNER, [row])
+    says = "no lift yet: between -0.4 and +0.9 points, 12,031 control sends"
+    phase = "[...document.querySelectorAll('.phase')].map((x) => x.textContent).join()"
+    with background(build(store, {"/": Dashboard(store)})) as url:
+        browser.open(url)
+        browser.until(f"return {phase}.includes('opens: {says}')")
+        browser.until("return document.querySelector('#lifts td.says')")
+        assert browser.text("#lifts td.says") == says
+        assert "acme" in browser.text("#lifts-foot")
+
+        up = {"verdict": "lift", "lift": 0.012, "low": 0.003, "high": 0.021}
+        store.write_lifts(OWNER, [msgspec.structs.replace(row, **up)])
+
+        browser.until(f"return {phase}.includes('lift: +1.2 points')")
+        browser.until(
+            "return document.querySelector('#lifts td.says').textContent.startsWith('lift: +1.2')"
+        )
+        assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+        assert browser.complaints() == []
 
 
 class HostileStore(MemoryStore):
@@ -155,6 +192,9 @@ class HostileStore(MemoryStore):
             msgspec.structs.replace(row, summary=msgspec.structs.replace(row.summary, **summary))
             for row in rows
         ]
+
+    def lifts(self, client=None, limit=100):
+        return []
 
     def freshness(self, client):
         return [

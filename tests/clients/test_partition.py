@@ -142,7 +142,7 @@ def test_a_snapshot_of_something_else_is_refused() -> None:
     ("column", "value"), [("send_offset", -1), ("hour_of_week", 168), ("group", 64)]
 )
 def test_impossible_values_are_refused_whole(column, value) -> None:
-    """A block with an offset, hour or group no row can have is refused and leaves the state as it was."""
+    """A block with an offset, hour or group no row can have is refused; the state is as before."""
     partition = _partition()
     before = partition.digest()
     rows = example_rows(20)

@@ -10,7 +10,7 @@ import pytest
 from sendtide.commands.readings import summed_events
 from sendtide.events.records import RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
 from sendtide.pipeline import Pipeline
-from sendtide.sinks import ModelSummary, Owner, RecipientRows, RedisSink
+from sendtide.sinks import ClientLift, ModelSummary, Owner, RecipientRows, RedisSink
 
 WHO = "0123456789abcdef0123456789abcdef"
 NEWEST_MS = 1_790_000_000_000
@@ -30,6 +30,18 @@ def url(cluster):
         best_hour=33,
     )
     sink.write_models(owner, [summary])
+    lift = ClientLift(
+        client_id="acme",
+        metric="lift.open",
+        verdict="no lift yet",
+        lift=0.0025,
+        low=-0.004,
+        high=0.009,
+        control_sends=12_031,
+        since_ms=NEWEST_MS,
+        as_of_ms=NEWEST_MS,
+    )
+    sink.write_lifts(owner, [lift])
     probabilities = np.full((1, 168), 0.1)
     probabilities[0, 33] = 0.5  # Tuesday 09:00
     scale, scores = encode_scores(probabilities)
@@ -60,6 +72,17 @@ def test_metrics_for_people_name_the_hour(program, url):
     shown = program("metrics", "--redis", url, "--client", "acme").stdout
     assert "acme" in shown
     assert "Tue" in shown
+
+
+def test_metrics_tell_of_the_control_group(program, url):
+    """In words for people, with every number for programs."""
+    shown = program("metrics", "--redis", url).stdout
+    says = "no lift yet: between -0.4 and +0.9 points, 12,031 control sends"
+    assert says in " ".join(shown.replace("│", " ").split())
+    (row,) = json.loads(program("metrics", "--redis", url, "--json", "-").stdout)
+    told = row["lift"]["open"]
+    assert (told["low"], told["high"], told["control_sends"]) == (-0.004, 0.009, 12_031)
+    assert told["says"] == says
 
 
 def test_json_goes_to_a_file_beside_the_table(program, url, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from sendtide.dashboard.live import HISTORY, Live, client_detail
 from sendtide.events.errors import Unavailable
 from sendtide.sinks import (
+    ClientLift,
     MemoryStore,
     ModelSummary,
     Owner,
@@ -58,7 +59,7 @@ def test_nothing_yet(store, clock):
     assert found.kpi["drift"] is None
     assert found.kpi["freshness_p99_s"] is None
     assert found.models == []
-    assert {phase["state"] for phase in found.phases} == {"waiting", "planned"}
+    assert {phase["state"] for phase in found.phases} == {"waiting"}
 
 
 def test_buckets_add_up(store, clock):
@@ -148,7 +149,7 @@ def test_history_of_gone_models_is_forgotten(store, clock):
 
 
 def test_phases_say_what_is_measured(store, clock):
-    """A phase is live only with numbers behind it; business value waits for conversions."""
+    """A phase is live only with numbers behind it; business value waits for sends."""
     live = Live(store, clock)
     counted(store, applied=99, dead_letter=1)
     store.write_models(OWNER, [summary(auc=0.8, log_loss=0.3, model_version=2)])
@@ -159,15 +160,58 @@ def test_phases_say_what_is_measured(store, clock):
     assert "AUC 0.800" in phases["Model development"]["says"]
     assert phases["Deployment"]["state"] == "live"
     assert phases["Monitoring"]["state"] == "waiting"
-    assert phases["Business value"]["state"] == "planned"
+    assert phases["Business value"]["state"] == "waiting"
 
     counted(store, "email.engagements", conversion=4)
     assert live.gather().phases[-1] == {
         "name": "Business value",
         "state": "live",
         "says": "4 conversions",
-        "missing": "worth, uplift",
+        "missing": "worth",
     }
+
+
+def lift(client="acme", metric="lift.open", verdict="no lift yet", **more):
+    """12,031 control sends, and between -0.4 and +0.9 points unless told otherwise."""
+    ends = {"lift": 0.0025, "low": -0.004, "high": 0.009, "control_sends": 12_031}
+    times = {"since_ms": NOW_MS - 9, "as_of_ms": NOW_MS}
+    row = {**ends, **times, **more}
+    return ClientLift(client_id=client, metric=metric, verdict=verdict, **row)
+
+
+def test_business_value_is_the_lift_in_plain_words(store, clock):
+    """No lift yet, with the interval; then a lift; of several clients how many, and the largest."""
+    live = Live(store, clock)
+
+    def said(*rows):
+        store.write_models(OWNER, [summary(row.client_id) for row in rows])
+        store.write_lifts(OWNER, rows)
+        phase = live.gather().phases[-1]
+        assert phase["state"] == "live"
+        return phase["says"]
+
+    nothing = "no lift yet: between -0.4 and +0.9 points, 12,031 control sends"
+    bare = "no conversions reported yet"
+    assert said(lift()) == f"opens: {nothing}; {bare}"
+    up = lift(verdict="lift", lift=0.012, low=0.003, high=0.021, control_sends=90)
+    told = "lift: +1.2 points, between +0.3 and +2.1 points, 90 control sends"
+    assert said(up) == f"opens: {told}; {bare}"
+    both = said(up, lift("b.co"), lift("b.co", metric="lift.click"))
+    assert both == f"opens lifted at 1 of 2 clients, harmed at 0; b.co: {nothing}; {bare}"
+    few = lift(lift=None, low=None, high=None, control_sends=3)
+    assert "no lift yet: too few sends to tell, 3 control sends" in client_says(store, few)
+
+
+def client_says(store, row):
+    store.write_lifts(OWNER, [row])
+    return [found["says"] for found in client_detail(store, "acme", NOW_MS)["lifts"]]
+
+
+def test_without_a_control_group_there_is_no_business_value_yet(store, clock):
+    """A share of 0 leaves the phase waiting, whatever the rest did."""
+    store.write_models(OWNER, [summary()])
+    store.write_lifts(OWNER, [lift(lift=None, low=None, high=None, control_sends=0)])
+    assert Live(store, clock).gather().phases[-1]["state"] == "waiting"
 
 
 def test_client_detail(store):

@@ -9,6 +9,7 @@ import redis
 from sendtide.events.errors import ConfigurationError, Fenced
 from sendtide.events.records import RECIPIENT_LAYOUT, decode_scores, encode_scores
 from sendtide.sinks import (
+    ClientLift,
     MemoryStore,
     ModelSummary,
     Owner,
@@ -52,6 +53,11 @@ def asked(rows: RecipientRows) -> tuple[list[str], list[str]]:
 def summary(client="acme", model="send_time", **more):
     base = {"as_of_ms": NOW_MS - 1000, "newest_event_ms": NOW_MS - 2500}
     return ModelSummary(client_id=client, model=model, **{**base, **more})
+
+
+def lift(client="acme", metric="lift.open", **more):
+    base = {"verdict": "no lift yet", "since_ms": NOW_MS - 9_000, "as_of_ms": NOW_MS - 1_000}
+    return ClientLift(client_id=client, metric=metric, **{**base, **more})
 
 
 def test_records_come_back_as_written(store, sample):
@@ -117,6 +123,7 @@ def test_every_kind_of_write_is_fenced(store, sample):
 
     for write, row in (
         (sink.write_models, summary()),
+        (sink.write_lifts, lift()),
         (sink.write_freshness, fresh),
         (sink.write_counts, counts),
     ):
@@ -167,6 +174,7 @@ def test_no_rows_is_no_mistake(store, sample):
     sink.write_recipients(OWNER, none, records[:0])
     sink.erase_recipients(OWNER, none)
     sink.write_models(OWNER, [])
+    sink.write_lifts(OWNER, [])
     sink.write_counts(OWNER, [])
 
     assert reader.clients() == []
@@ -197,6 +205,21 @@ def test_number_that_became_unknown_is_removed(store):
     sink.write_models(OWNER, [summary()])
 
     assert reader.metrics("acme")[0].summary.drift is None
+
+
+def test_a_lift_replaces_the_one_of_its_client_and_metric(store):
+    """What became unknown is unknown again; other clients' and metrics' stay as they are."""
+    sink, reader = store
+    numbers = {"lift": 0.01, "low": -0.004, "high": 0.024, "control_sends": 70, "rest_rate": 0.3}
+    others = [lift("b.co", **numbers), lift(metric="lift.click", **numbers)]
+    sink.write_models(OWNER, [summary(), summary("b.co", as_of_ms=NOW_MS)])
+    sink.write_lifts(OWNER, [lift(**numbers), *others])
+    sink.write_lifts(OWNER, [lift()])
+
+    assert reader.lifts("acme") == [others[1], lift()]
+    assert reader.lifts("nobody") == []
+    assert reader.lifts() == [others[0], others[1], lift()]
+    assert reader.lifts(limit=1) == [others[0]]
 
 
 def test_stale_models_say_so(store):
@@ -284,13 +307,15 @@ def test_names_cannot_forge_keys(store):
     sink, reader = store
 
     for client in ("a}:recipient", "", "a b", "é", "a:b", "a\n"):
-        for read in (reader.metrics, reader.freshness, reader.counts):
+        for read in (reader.metrics, reader.lifts, reader.freshness, reader.counts):
             with pytest.raises(ConfigurationError, match="cannot be part of a key"):
                 read(client)
         with pytest.raises(ConfigurationError, match="cannot be part of a key"):
             reader.records([client], ["0" * 32])
         with pytest.raises(ConfigurationError, match="cannot be part of a key"):
             sink.write_models(OWNER, [summary(client)])
+        with pytest.raises(ConfigurationError, match="cannot be part of a key"):
+            sink.write_lifts(OWNER, [lift(client)])
     for recipient in ("a@b.com", "0" * 31, "A" * 32, "0" * 32 + "\n"):
         with pytest.raises(ConfigurationError, match="keyed hash of the address"):
             reader.records(["acme"], [recipient])
@@ -304,6 +329,7 @@ def test_values_expire(sample, valkey_url):
     rows, records = sample
     sink.write_recipients(OWNER, rows, records)
     sink.write_models(OWNER, [summary(drift=None)])
+    sink.write_lifts(OWNER, [lift()])
     sink.write_counts(
         OWNER, [PartitionCounts(client_id=None, topic="t", partition=0, counts={"in": 1})]
     )

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from sendtide.sinks import (
+    ClientLift,
     MemoryStore,
     ModelSummary,
     Owner,
@@ -50,6 +51,11 @@ def filled():
             drift=0.2,
         )
         store.write_models(OWNER, [row])
+    ends = {"lift": 0.01, "low": -0.004, "high": 0.024}
+    times = {"verdict": "no lift yet", "since_ms": NOW_MS, "as_of_ms": NOW_MS}
+    known = ClientLift(client_id="c4", metric="lift.open", control_sends=70, **ends, **times)
+    unknown = ClientLift(client_id="c4", metric="lift.click", control_sends=3, **times)
+    store.write_lifts(OWNER, [known, unknown])
     counts = {"applied": 70, "late": 2}
     for partition in (0, 1):
         row = PartitionCounts(
@@ -101,6 +107,15 @@ def test_numbers_of_the_read_model():
     assert found["sendtide_model_drift_ratio", "c4", "send_time"] == 0.2
     assert found["sendtide_worker_speed_events_per_second", "w-1"] == 9
     assert found["sendtide_store_up_ratio",] == 1
+
+
+def test_a_lift_comes_with_its_interval():
+    """Estimate and ends, absent where there are too few sends; and how many there are."""
+    found = scraped(filled())
+    ends = {k[2]: v for k, v in found.items() if k[0] == "sendtide_client_lift_ratio"}
+    assert ends == {"estimate": 0.01, "low": -0.004, "high": 0.024}
+    assert found["sendtide_client_control_sends_count", "c4", "open"] == 70
+    assert found["sendtide_client_control_sends_count", "c4", "click"] == 3
 
 
 def test_the_lag_of_a_partition_and_its_verdict():

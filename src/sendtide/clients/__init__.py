@@ -3,7 +3,8 @@
 Comes in: blocks of `ml.examples`. Goes out: learned rows with their predictions, metrics, alerts,
 summaries, model states. Invariant: a partition's state is a function of its topic's rows in order,
 whatever the blocks, the repeats and the restarts. Limit: per partition, 16 KB of scores, 28 KB of
-first rows and 2.7 KB per segment for each client; 512 KB of repeat bits for each origin and kind.
+first rows, 3 KB of lift and 2.7 KB per segment for each client; 512 KB of repeat bits for each
+origin and kind.
 """
 
 from sendtide.clients.lift import LiftCounts, LiftSummary, lift_message

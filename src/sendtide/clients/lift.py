@@ -116,11 +116,11 @@ class LiftCounts:
         np.maximum(mine[:, 1], its[:, 1], out=mine[:, 1])
 
     def summaries(self, rows: Sequence[int], names: Sequence[str]) -> list[LiftSummary]:
-        """Opens and clicks of some clients; nothing of one before both arms have a label.
+        """Opens and clicks of some clients; nothing of one before its first label.
 
         names: of all clients, by row.
         """
-        told = [row for row in rows if self.counts[row, _SENDS].sum(axis=-1).all()]
+        told = [row for row in rows if self.span_ms[row, 1]]
         sends, *facts = self.counts[told].swapaxes(0, 1)
         judged = [
             judge_lift(sends, hits, scale) for hits, scale in zip(facts, _SCALES, strict=True)
@@ -135,7 +135,8 @@ class LiftCounts:
         """One client's out of the judgement of several."""
         ends = [float(part[place]) for part in (judged.difference, judged.low, judged.high)]
         lift, low, high = (None if np.isnan(end) else end for end in ends)
-        sends = self.counts[row, _SENDS].sum(axis=-1)
+        sends = self.counts[row, _SENDS].sum(axis=-1).tolist()
+        rates = judged.rates[place].tolist()
         return LiftSummary(
             client_id=client,
             metric=metric,
@@ -143,10 +144,10 @@ class LiftCounts:
             lift=lift,
             low=low,
             high=high,
-            rest_rate=float(judged.rates[place, REST]),
-            control_rate=float(judged.rates[place, CONTROL]),
-            rest_sends=int(sends[REST]),
-            control_sends=int(sends[CONTROL]),
+            rest_rate=rates[REST] if sends[REST] else None,
+            control_rate=rates[CONTROL] if sends[CONTROL] else None,
+            rest_sends=sends[REST],
+            control_sends=sends[CONTROL],
             since_ms=int(self.span_ms[row, 0]),
             as_of_ms=int(self.span_ms[row, 1]),
         )

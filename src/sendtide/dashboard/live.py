@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sendtide.dashboard.phases import phases
 from sendtide.sinks import ModelMetrics, Reader, WorkerBeat
+from sendtide.sinks.view import explain_lift
 
 __all__ = ["Gathered", "Live", "client_detail"]
 
@@ -65,7 +66,7 @@ class Live:
         shown = {f"model:{row['client']}:{row['model']}" for row in rows}
         for gone in [k for k in self._series if k.startswith("model:") and k not in shown]:
             del self._series[gone]
-        steps = phases(kpi, rows, totals)
+        steps = phases(kpi, rows, totals, self._reader.lifts(limit=TOP_CLIENTS))
         return Gathered(now_ms=now_ms, kpi=kpi, history=history, models=rows, phases=steps)
 
     def _sampled(self, key: str, value: float | None) -> list[float | None]:
@@ -155,7 +156,7 @@ def _freshness_p99_s(workers: list[WorkerBeat], models: Iterable[ModelMetrics]) 
 
 
 def client_detail(reader: Reader, client: str, now_ms: int | None = None) -> dict[str, Any]:
-    """One client's hours, sources and counts."""
+    """One client's hours, control group, sources and counts."""
     now_ms = now_ms or _now_ms()
     hours: dict[str, Any] | None = None
     for row in reader.metrics(client):
@@ -164,6 +165,10 @@ def client_detail(reader: Reader, client: str, now_ms: int | None = None) -> dic
     return {
         "client": client,
         "hours": hours,
+        "lifts": [
+            {"of": row.metric.removeprefix("lift."), "says": explain_lift(row)}
+            for row in reader.lifts(client)
+        ],
         "sources": _sources(reader, client, now_ms),
         "counts": reader.counts(client),
     }

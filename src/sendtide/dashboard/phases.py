@@ -2,13 +2,15 @@
 
 The phases are those of a platform page that follows a model from its data to its worth: Data
 preparation, Model development, Deployment, Monitoring, Business value. A phase is `live` only if
-numbers of this moment stand behind it, `waiting` if nothing has arrived, `planned` if the program
-does not measure it.
+numbers of this moment stand behind it, `waiting` if nothing has arrived.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from sendtide.sinks import ClientLift
+from sendtide.sinks.view import explain_lift
 
 __all__ = ["phases"]
 
@@ -26,15 +28,29 @@ def _mean(rows: list[dict[str, Any]], key: str) -> str:
     return f"{sum(value * learned for value, learned in known) / weight:.3f}"
 
 
-def _business_value(conversions: int) -> dict[str, Any]:
-    """Conversions are counted as they are reported; what they are worth is not computed yet."""
-    says = f"{conversions:,} conversions" if conversions else "no conversions reported yet"
-    phase = _phase("Business value", conversions > 0, says, "worth, uplift")
-    return phase if conversions else phase | {"state": "planned"}
+def _business_value(conversions: int, lifts: list[ClientLift]) -> dict[str, Any]:
+    """Lift of opens over the control groups; conversions are counted, not yet what they are worth.
+
+    Of several clients the one with most control sends is told, and at how many there is a lift.
+    """
+    opens = [row for row in lifts if row.metric == "lift.open" and row.control_sends]
+    parts = [f"{conversions:,} conversions" if conversions else "no conversions reported yet"]
+    if opens:
+        most = max(opens, key=lambda row: (row.control_sends, row.client_id))
+        whose = f"{most.client_id}: " if len(opens) > 1 else "opens: "
+        parts.insert(0, whose + explain_lift(most))
+    if len(opens) > 1:
+        counts = [sum(row.verdict == verdict for row in opens) for verdict in ("lift", "harm")]
+        told = f"opens lifted at {counts[0]} of {len(opens)} clients, harmed at {counts[1]}"
+        parts.insert(0, told)
+    return _phase("Business value", bool(conversions or opens), "; ".join(parts), "worth")
 
 
 def phases(
-    kpi: dict[str, Any], rows: list[dict[str, Any]], totals: dict[str, dict[str, int]]
+    kpi: dict[str, Any],
+    rows: list[dict[str, Any]],
+    totals: dict[str, dict[str, int]],
+    lifts: list[ClientLift],
 ) -> list[dict[str, Any]]:
     """The five phases with one sentence each, from the numbers of this sample."""
     events = kpi["events"]
@@ -68,5 +84,5 @@ def phases(
             f"{kpi['windows']:,} windows",
             "forecast of drift",
         ),
-        _business_value(totals.get("email.engagements", {}).get("conversion", 0)),
+        _business_value(totals.get("email.engagements", {}).get("conversion", 0), lifts),
     ]

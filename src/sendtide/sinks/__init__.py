@@ -14,6 +14,7 @@ from sendtide.sinks.reader import RedisReader
 from sendtide.sinks.redis import RedisSink
 from sendtide.sinks.summaries import (
     ClientActivity,
+    ClientLift,
     ModelMetrics,
     ModelSummary,
     PartitionCounts,
@@ -24,6 +25,7 @@ from sendtide.sinks.summaries import (
 
 __all__ = [
     "ClientActivity",
+    "ClientLift",
     "MemoryStore",
     "ModelMetrics",
     "ModelSummary",

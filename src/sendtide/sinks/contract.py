@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sendtide.sinks.layout import Owner
 from sendtide.sinks.summaries import (
     ClientActivity,
+    ClientLift,
     ModelMetrics,
     ModelSummary,
     PartitionCounts,
@@ -92,6 +93,10 @@ class Sink(Protocol):
         """Replace the newest numbers of these models."""
         ...
 
+    def write_lifts(self, owner: Owner, rows: Sequence[ClientLift]) -> None:
+        """Replace what is known of these control groups."""
+        ...
+
     def write_freshness(self, owner: Owner, rows: Sequence[SourceFreshness]) -> None:
         """Replace the freshness of these sources as this partition sees it."""
         ...
@@ -118,6 +123,10 @@ class Reader(Protocol):
 
     def metrics(self, client: str | None = None, limit: int = 100) -> list[ModelMetrics]:
         """Newest numbers per client and model; of one client or of the `limit` newest."""
+        ...
+
+    def lifts(self, client: str | None = None, limit: int = 100) -> list[ClientLift]:
+        """Clients beside their control groups, by metric; of one or of the `limit` newest."""
         ...
 
     def freshness(self, client: str) -> list[SourceFreshness]:

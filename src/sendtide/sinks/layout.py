@@ -10,6 +10,7 @@ key                                   type     TTL       holds
 `sendtide:1:{c}:recipient:<32 hex>`   string   30 days   one packed record, see below
 `sendtide:1:{c}:model:<model>`        hash     7 days    fields of `summaries.ModelSummary`
 `sendtide:1:{c}:models`               set      7 days    names of the models above
+`sendtide:1:{c}:lift`                 hash     7 days    `<metric>` -> JSON `summaries.ClientLift`
 `sendtide:1:{c}:freshness:<source>`   hash     7 days    `<partition>` -> JSON `SourceFreshness`
 `sendtide:1:{c}:sources`              set      7 days    names of the sources above
 `sendtide:1:{c}:counts`               hash     30 days   `<topic>/<partition>:<count>` -> integer

@@ -25,6 +25,7 @@ from sendtide.sinks.layout import (
 )
 from sendtide.sinks.summaries import (
     ClientActivity,
+    ClientLift,
     ModelMetrics,
     ModelSummary,
     PartitionCounts,
@@ -56,6 +57,7 @@ class MemoryStore:
         self._epochs: dict[str, int] = {}
         self._records: dict[bytes, tuple[int, bytes]] = {}
         self._models: dict[tuple[str, str], tuple[int, ModelSummary]] = {}
+        self._lifts: dict[tuple[str, str], tuple[int, ClientLift]] = {}
         self._freshness: dict[tuple[str, str, int], tuple[int, SourceFreshness]] = {}
         self._counts: dict[str | None, dict[str, tuple[int, int]]] = {}
         self._activity: dict[str, int] = {}
@@ -85,6 +87,14 @@ class MemoryStore:
             client_key(row.client_id, "model", row.model)
             self._models[row.client_id, row.model] = (until, row)
             self._note(row.client_id, row.as_of_ms)
+
+    def write_lifts(self, owner: Owner, rows: Sequence[ClientLift]) -> None:
+        """Replace what is known of these control groups."""
+        self._pass_fence(owner)
+        until = self._until(self._retention.summary_s)
+        for row in rows:
+            client_key(row.client_id, "lift")
+            self._lifts[row.client_id, row.metric] = (until, row)
 
     def write_freshness(self, owner: Owner, rows: Sequence[SourceFreshness]) -> None:
         """Replace the freshness of these sources as this partition sees it."""
@@ -125,6 +135,18 @@ class MemoryStore:
             judged(msgspec.to_builtins(row), now_ms, self._stale_after_s)
             for name in names
             for (owner, _), (until, row) in sorted(self._models.items(), key=lambda pair: pair[0])
+            if owner == name and until > now_ms
+        ]
+
+    def lifts(self, client: str | None = None, limit: int = 100) -> list[ClientLift]:
+        """Clients beside their control groups, by metric."""
+        names = [client] if client is not None else [row.client_id for row in self.clients(limit)]
+        keys = {name: client_key(name, "lift") for name in names}
+        now_ms, found = self._now_ms(), sorted(self._lifts.items(), key=lambda pair: pair[0])
+        return [
+            row
+            for name in keys
+            for (owner, _), (until, row) in found
             if owner == name and until > now_ms
         ]
 

@@ -18,7 +18,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from sendtide.events.errors import SendtideError
 from sendtide.sinks.contract import Reader
-from sendtide.sinks.summaries import ModelMetrics, PartitionLag, SourceFreshness, WorkerBeat
+from sendtide.sinks.summaries import (
+    ClientLift,
+    ModelMetrics,
+    PartitionLag,
+    SourceFreshness,
+    WorkerBeat,
+)
 
 __all__ = ["CONTENT_TYPE", "ReadModelCollector", "render"]
 
@@ -77,6 +83,7 @@ class ReadModelCollector:
             totals = self._reader.totals()
             workers = self._reader.workers()
             models = self._reader.metrics(limit=self._top_clients)
+            lifts = self._reader.lifts(limit=self._top_clients)
             sources = [
                 row
                 for client in self._reader.clients(self._top_clients)
@@ -92,6 +99,7 @@ class ReadModelCollector:
         yield from _worker_families(workers)
         yield from _lag_families([lag for beat in workers for lag in beat.lags])
         yield from _model_families(models)
+        yield from _lift_families(lifts)
         yield from _source_families(sources, time.time_ns() // 1_000_000)
 
 
@@ -137,6 +145,25 @@ def _model_families(models: list[ModelMetrics]) -> Iterator[Metric]:
             own = row.freshness_s if field == "freshness_s" else getattr(row.summary, field)
             _add(family, [row.summary.client_id, row.summary.model], own)
         yield family
+
+
+def _lift_families(lifts: list[ClientLift]) -> Iterator[Metric]:
+    """end: the estimate, and low and high of the interval that may be looked at at any time."""
+    labels = ["client", "outcome"]
+    ends = GaugeMetricFamily(
+        "sendtide_client_lift_ratio",
+        "Rate outside the control group minus the control group's",
+        labels=[*labels, "end"],
+    )
+    sends = GaugeMetricFamily(
+        "sendtide_client_control_sends_count", "Sends of the control group", labels=labels
+    )
+    for row in lifts:
+        place = [row.client_id, row.metric.removeprefix("lift.")]
+        sends.add_metric(place, row.control_sends)
+        for end, value in (("estimate", row.lift), ("low", row.low), ("high", row.high)):
+            _add(ends, [*place, end], value)
+    yield from (ends, sends)
 
 
 def _source_families(rows: list[SourceFreshness], now_ms: int) -> Iterator[Metric]:

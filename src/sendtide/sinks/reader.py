@@ -15,7 +15,13 @@ from sendtide.events.records import RECIPIENT_RECORD, unpack_recipients
 from sendtide.sinks.connection import connect, patiently, shown
 from sendtide.sinks.contract import RecipientView
 from sendtide.sinks.layout import CLIENTS, TOTALS, WORKERS, client_key, recipient_key, worker_key
-from sendtide.sinks.summaries import ClientActivity, ModelMetrics, SourceFreshness, WorkerBeat
+from sendtide.sinks.summaries import (
+    ClientActivity,
+    ClientLift,
+    ModelMetrics,
+    SourceFreshness,
+    WorkerBeat,
+)
 from sendtide.sinks.view import DEFAULT_STALE_AFTER_S, judged, recipient_view, summed
 
 __all__ = ["RedisReader"]
@@ -66,6 +72,16 @@ class RedisReader:
         now_ms = self._now_ms()
         hashes = [{k.decode(): v.decode() for k, v in _mapping(a).items()} for a in answers]
         return [judged(fields, now_ms, self._stale_after_s) for fields in hashes if fields]
+
+    def lifts(self, client: str | None = None, limit: int = 100) -> list[ClientLift]:
+        """Clients beside their control groups, by metric."""
+        names = [client] if client is not None else [row.client_id for row in self.clients(limit)]
+        answers = self._ask(*(("HGETALL", client_key(name, "lift")) for name in names))
+        return [
+            msgspec.json.decode(value, type=ClientLift)
+            for answer in answers
+            for _, value in sorted(_mapping(answer).items())
+        ]
 
     def freshness(self, client: str) -> list[SourceFreshness]:
         """One row per source and partition."""

@@ -35,7 +35,13 @@ from sendtide.sinks.layout import (
     recipient_keys,
     worker_key,
 )
-from sendtide.sinks.summaries import ModelSummary, PartitionCounts, SourceFreshness, WorkerBeat
+from sendtide.sinks.summaries import (
+    ClientLift,
+    ModelSummary,
+    PartitionCounts,
+    SourceFreshness,
+    WorkerBeat,
+)
 
 __all__ = ["RedisSink"]
 
@@ -174,6 +180,15 @@ class RedisSink:
                 commands.append(("HDEL", key, ttl, unknown))
             commands.append(("SADD", client_key(row.client_id, "models"), ttl, [row.model]))
         self._write(owner, commands, {row.client_id: row.as_of_ms for row in summaries})
+
+    def write_lifts(self, owner: Owner, rows: Sequence[ClientLift]) -> None:
+        """One hash per client, one field per metric."""
+        ttl = self._retention.summary_s
+        commands: list[Command] = [
+            ("HSET", client_key(row.client_id, "lift"), ttl, [row.metric, msgspec.json.encode(row)])
+            for row in rows
+        ]
+        self._write(owner, commands, {})
 
     def write_freshness(self, owner: Owner, rows: Sequence[SourceFreshness]) -> None:
         """One hash per client and source, one field per partition."""

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 __all__ = [
     "ClientActivity",
+    "ClientLift",
     "ModelMetrics",
     "ModelSummary",
     "PartitionCounts",
@@ -56,6 +57,29 @@ class ModelSummary(Struct, kw_only=True, frozen=True):
     open_rate: float | None = None
     best_hour: Annotated[int, Meta(ge=0, le=167)] | None = None
     hour_scores: list[float] | None = None
+
+
+class ClientLift(Struct, kw_only=True, frozen=True):
+    """What one client's recipients did beside its control group's, since `since_ms`.
+
+    metric: lift.open or lift.click. lift: difference of the rates, the control group's taken off;
+    low and high hold at all times at once with 95%, so they may be looked at as often as one likes;
+    all None with too few sends. verdict: lift or harm if the interval is on one side of 0.
+    as_of_ms: of the newest label counted.
+    """
+
+    client_id: str
+    metric: str
+    verdict: Literal["no lift yet", "lift", "harm"]
+    lift: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rest_rate: float | None = None
+    control_rate: float | None = None
+    rest_sends: Count = 0
+    control_sends: Count = 0
+    since_ms: int
+    as_of_ms: int
 
 
 class SourceFreshness(Struct, kw_only=True, frozen=True):

@@ -11,9 +11,9 @@ import numpy as np
 from sendtide.events.errors import CorruptData
 from sendtide.events.records import TIERS, decode_deviations, decode_scores, intervals
 from sendtide.sinks.contract import RecipientView
-from sendtide.sinks.summaries import ModelMetrics, ModelSummary
+from sendtide.sinks.summaries import ClientLift, ModelMetrics, ModelSummary
 
-__all__ = ["DEFAULT_STALE_AFTER_S", "explain", "judged", "recipient_view", "summed"]
+__all__ = ["DEFAULT_STALE_AFTER_S", "explain", "explain_lift", "judged", "recipient_view", "summed"]
 
 DEFAULT_STALE_AFTER_S: Final = 7 * 86_400.0
 """A week: the shortest cycle in the scores. Older, and every hour has been lived through unseen."""
@@ -93,3 +93,14 @@ def explain(view: RecipientView) -> str:
         f"({view.opens} opens of {view.sends} sends, {view.effective_sends:.1f} effective). "
         f"{aged}newest event {age_h:.1f} h ago, model version {view.model_version}."
     )
+
+
+def explain_lift(row: ClientLift) -> str:
+    """A control group's verdict in words: "no lift yet: between -0.4 and +0.9 points, ..."."""
+    sends = f"{row.control_sends:,} control sends"
+    if row.lift is None or row.low is None or row.high is None:
+        return f"{row.verdict}: too few sends to tell, {sends}"
+    ends = f"between {100 * row.low:+.1f} and {100 * row.high:+.1f} points"
+    if row.verdict == "no lift yet":
+        return f"{row.verdict}: {ends}, {sends}"
+    return f"{row.verdict}: {100 * row.lift:+.1f} points, {ends}, {sends}"

@@ -16,6 +16,7 @@ from sendtide.clients import (
     ClientPartition,
     ClientSettings,
     LearnedRows,
+    lift_message,
 )
 from sendtide.clients.challengers import Challengers
 from sendtide.events.errors import CorruptData, Unavailable
@@ -25,7 +26,7 @@ from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODE
 from sendtide.models.bank import LinearSettings
 from sendtide.models.propensity_bank import PropensitySettings
 from sendtide.pipeline import Pipeline, PropensityModel, RiverModel
-from sendtide.sinks import ModelSummary, PartitionCounts
+from sendtide.sinks import ClientLift, ModelSummary, PartitionCounts
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
 from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Columns, Held, Outputs, Stage
@@ -95,6 +96,8 @@ class ClientStage(Stage[ClientPartition]):
         Challengers(self._settings.challengers)  # one of no use is told now, not by the first event
         self._models_every_s = pipeline.publish.models_ms / 1000
         self._models_sent = 0.0
+        self._window_s = pipeline.windows.size_ms / 1000
+        self._lifts_told: dict[int, float] = {}
         self._log = Path(progressive_log) if progressive_log else None
         self._seen: dict[tuple[str, str], tuple[float, int, float]] = {}
 
@@ -158,10 +161,29 @@ class ClientStage(Stage[ClientPartition]):
             ]
             await self.write(self._sink.write_counts, owner, rows)
             held.published = counts  # as written: more was counted while that was under way
+        await self._publish_lifts(held)
         if time.monotonic() - self._models_sent >= self._models_every_s:
             self._models_sent = time.monotonic()
             for other in tuple(self.held.values()):
                 await self.publish_models(other)
+
+    async def _publish_lifts(self, held: Held[ClientPartition]) -> None:
+        """Once a window, tell of control groups with new labels; a lost message is not repeated."""
+        now = time.monotonic()
+        if now - self._lifts_told.get(held.number, -self._window_s) < self._window_s:
+            return
+        found = held.state.lifts()
+        if not found:
+            return
+        rows = [ClientLift(**asdict(lift)) for lift in found]
+        try:
+            await self.write(self._sink.write_lifts, self.owner(held), rows)
+        except Unavailable:
+            held.state.mark_lifts_changed()
+            raise
+        self._lifts_told[held.number] = now
+        records = [metric_record(lift_message(lift)) for lift in found]
+        await self._send(self._name(METRICS), [Record(r.value, r.key) for r in records])
 
     async def publish_models(self, held: Held[ClientPartition]) -> None:
         """Send the states of models that learned since the last time."""

@@ -149,6 +149,13 @@ async function showClient() {
     noWeek($("hours"));
     set($("hours-foot"), "The hours of this client are not known yet.");
   }
+  const lifts = $("lifts");
+  lifts.replaceChildren(...detail.lifts.map((lift) => {
+    const row = make("tr");
+    row.append(make("td", "", `${lift.of}s`), make("td", "says", lift.says));
+    return row;
+  }));
+  set($("lifts-foot"), detail.lifts.length ? `Of ${asked}: rate per send less the control group's. The interval holds at every look, with 95%.` : "No label of this client has been counted yet.");
   const body = $("sources");
   body.replaceChildren(...detail.sources.map((source) => {
     const row = make("tr");
