@@ -12,6 +12,8 @@ from rich.text import Text
 from sendtide.commands.options import JsonFile
 from sendtide.commands.output import progress, publish, table
 from sendtide.lab.send_time_trial import POLICIES, TrialResult, TrialSettings, run_trial
+from sendtide.sinks import ClientLift
+from sendtide.sinks.view import explain_lift
 
 __all__ = ["simulate"]
 
@@ -48,4 +50,5 @@ def _shown(result: TrialResult) -> Group:
         f"95% intervals cover {result.interval_coverage:.1%} of the true probabilities, "
         f"expected calibration error {result.ece:.4f}"
     )
-    return Group(table(title, columns, rows), Text(trust))
+    group = f"against its control group, {explain_lift(ClientLift(**asdict(result.control_group)))}"
+    return Group(table(title, columns, rows), Text(trust), Text(group))

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sendtide.clients import ClientPartition, ClientSettings
+from sendtide.clients import ClientPartition, ClientSettings, LiftSummary
 from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
 from sendtide.events.hashing import hash_text
 from sendtide.events.messages import CONTENT_FIELDS, ENGAGEMENT_KINDS
@@ -52,7 +52,8 @@ class Sendtide:
             dedupe_window=1_000_000,
         )
         self._recipients = RecipientPartition(0, join, policy)
-        self._clients = ClientPartition(0, ClientSettings(detectors=frozenset()))
+        settings = ClientSettings(detectors=frozenset(), control_share=control_share)
+        self._clients = ClientPartition(0, settings)
         self._directory = ModelDirectory()
         self._names, self._sources = Names(), Names()
         self._names.learn(hash_text(_CLIENT), _CLIENT)
@@ -110,6 +111,11 @@ class Sendtide:
         low, high = intervals(found.scores, found.deviations)
         picked = [np.take_along_axis(t, week, 1) for t in (found.scores, low, high)]
         return picked[0].astype(float), picked[1].astype(float), picked[2].astype(float)
+
+    def lifts(self) -> list[LiftSummary]:
+        """Opens and clicks of everybody beside the control group, as a dashboard would tell."""
+        self._clients.mark_lifts_changed()
+        return self._clients.lifts()
 
     def _scores(self) -> SlotScores:
         """Scores of everybody, in order of people."""

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.clients import LiftSummary
 from sendtide.lab.own_policy import Sendtide
 from sendtide.lab.people import HABIT_HOUR, People
 from sendtide.lab.rules import (
@@ -64,6 +65,7 @@ class TrialResult:
     slot less that of the chosen one, mean over all sends of learning. interval_coverage: share of
     recipients' slots whose 95% interval holds the truth. ece: expected calibration error of what
     Sendtide told of the slots it chose, before each outcome, over 15 equal-width bins.
+    control_group: opens of Sendtide's recipients beside its own control group's, in the end.
     """
 
     seed: int
@@ -74,6 +76,7 @@ class TrialResult:
     regret: dict[str, float]
     interval_coverage: float
     ece: float
+    control_group: LiftSummary
 
 
 def calibration_error(predicted: F64, opened: NDArray[np.bool_], bins: int = _BINS) -> float:
@@ -144,6 +147,7 @@ def run_trial(settings: TrialSettings, step: Callable[[], None]) -> TrialResult:
         values[name], regret[name] = _value(policy, people, windows), float(np.mean(regrets))
         if isinstance(policy, Sendtide):
             coverage, ece = _trust(policy, windows)
+            control_group, _ = policy.lifts()
     lift = values["oracle"] - values["now"]
     return TrialResult(
         seed=settings.seed,
@@ -158,6 +162,7 @@ def run_trial(settings: TrialSettings, step: Callable[[], None]) -> TrialResult:
         regret=regret,
         interval_coverage=coverage,
         ece=ece,
+        control_group=control_group,
     )
 
 
