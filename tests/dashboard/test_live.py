@@ -199,7 +199,7 @@ def test_business_value_is_the_lift_in_plain_words(store, clock):
     both = said(up, lift("b.co"), lift("b.co", metric="lift.click"))
     assert both == f"opens lifted at 1 of 2 clients, harmed at 0; b.co: {nothing}; {bare}"
     few = lift(lift=None, low=None, high=None, control_sends=3)
-    assert "no lift yet: too few sends to tell, 3 control sends" in client_says(store, few)
+    assert "no lift yet: too little to tell, 3 control sends" in client_says(store, few)
 
 
 def client_says(store, row):

@@ -99,7 +99,7 @@ def explain_lift(row: ClientLift) -> str:
     """A control group's verdict in words: "no lift yet: between -0.4 and +0.9 points, ..."."""
     sends = f"{row.control_sends:,} control sends"
     if row.lift is None or row.low is None or row.high is None:
-        return f"{row.verdict}: too few sends to tell, {sends}"
+        return f"{row.verdict}: too little to tell, {sends}"
     ends = f"between {100 * row.low:+.1f} and {100 * row.high:+.1f} points"
     if row.verdict == "no lift yet":
         return f"{row.verdict}: {ends}, {sends}"
