@@ -50,13 +50,16 @@ def test_newsletters_has_its_keys_and_repeats(program, archive):
     assert one["open"]["log_loss"] < one["baseline"]["open"]["log_loss"] + 0.02
     assert [quarter["quarter"] for quarter in one["quarters"]] == ["2020-Q1"]
     assert one["quarters"][0]["open"]["rows"] == 4_800
+    placebo = one["control_group"]["open"]
+    assert placebo["verdict"] == "no lift yet"
+    assert placebo["rest_sends"] + placebo["control_sends"] == 4_800
     del one["seconds"], other["seconds"]
     assert one == other
 
 
 @pytest.mark.skipif(not NEWSLETTERS.exists(), reason="no newsletters file at hand")
 def test_the_real_log(program):
-    """The goals, and the change of March 2020 among the alarms of that spring."""
+    """The goals, the change of March 2020 among that spring's alarms, and no lift of a placebo."""
     run = program("lab", "newsletters", str(NEWSLETTERS), "--json", "-")
     found = json.loads(run.stdout)
     assert found["open"]["auc"] >= 0.870
@@ -64,6 +67,7 @@ def test_the_real_log(program):
     assert found["at_send"]["open"]["log_loss"] <= 0.330
     assert found["open"]["auc"] > found["baseline"]["open"]["auc"]
     assert found["click"]["auc"] > found["baseline"]["click"]["auc"]
+    assert {part["verdict"] for part in found["control_group"].values()} == {"no lift yet"}
     spring = [q for q in found["quarters"] if q["quarter"] in {"2020-Q1", "2020-Q2"}]
     assert any(alarm["metric"] == "log_loss" for quarter in spring for alarm in quarter["alarms"])
 

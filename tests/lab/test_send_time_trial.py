@@ -58,3 +58,5 @@ def test_the_trial_is_repeatable_and_in_order():
     assert share["open_histogram"] <= 0.2 < share["sendtide"] < 1
     assert max(one.open_probability, key=one.open_probability.get) == "oracle"
     assert one.regret["oracle"] == 0
+    opens = one.control_group["open"]
+    assert opens.rest_sends + opens.control_sends == 400 * 12

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sendtide.clients import ClientPartition
+from sendtide.clients import ClientPartition, LiftSummary
 from sendtide.events.batch import Names
 from sendtide.events.errors import CorruptData
 from sendtide.events.examples import ExampleBlock, ExampleKind
@@ -34,7 +34,8 @@ class Replay:
 
     at_send, progressive: (sends, 5) propensities, row k that of the k-th send: as the models stood
     when it was sent; and when its label was about to be learned. facts: (sends, 5), what became of
-    it. labelled: (sends,) whether it had its label and was no bounce.
+    it. labelled: (sends,) whether it had its label and was no bounce. lifts: of opens and clicks
+    over the control group; whoever sent these heeded no answers, so any would be false.
     """
 
     at_send: F64
@@ -43,6 +44,7 @@ class Replay:
     labelled: NDArray[np.bool_]
     metrics: list[MetricMessage] = field(default_factory=list)
     alerts: list[AlertMessage] = field(default_factory=list)
+    lifts: list[LiftSummary] = field(default_factory=list)
 
     @classmethod
     def of(cls, sends: int) -> Replay:
@@ -69,6 +71,7 @@ def replay(
         for outcome in way.apply(part):
             _take(seen, way, outcome)
         tell(int(seen.labelled.sum()))
+    seen.lifts = way.stage.lifts()
     return seen
 
 

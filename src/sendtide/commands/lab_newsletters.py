@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,6 +23,8 @@ from sendtide.events.errors import CorruptData
 from sendtide.events.messages import AlertMessage, MetricMessage
 from sendtide.models.propensity import TARGETS
 from sendtide.pipeline import load_pipeline
+from sendtide.sinks import ClientLift
+from sendtide.sinks.view import explain_lift
 
 __all__ = ["newsletters"]
 
@@ -43,6 +46,7 @@ def newsletters(
     when its week is over, from what was known when it was sent, and learned only then. `at_send`
     holds the scores of what was predicted at the moment of sending, when nothing of its own issue
     was known. By quarter: quality, calibration, the largest drift (PSI) and the alarms raised.
+    `control_group` is a placebo: nobody heeded any answer, so a lift over it would be false.
 
     Example: `sendtide lab newsletters newsletters.parquet --json scores.json`
     """
@@ -102,6 +106,7 @@ def _result(archive: Newsletters, seen: Replay) -> dict[str, Any]:
         "baseline": {
             name: {"auc": found.auc, "log_loss": found.log_loss} for name, found in baseline.items()
         },
+        "control_group": dict(zip(("open", "click"), map(asdict, seen.lifts), strict=True)),
         "quarters": _quarters(archive, seen),
     }
 
@@ -157,6 +162,8 @@ def _shown(result: dict[str, Any]) -> Group:
         )
     ]
     rows = [_row(quarter) for quarter in result["quarters"]]
+    for name, found in result["control_group"].items():
+        lines.append(f"{name + ', placebo':<24}{explain_lift(ClientLift(**found))}")
     head = f"{result['rows']:,} deliveries predicted, then learned"
     return Group(table("by quarter", _COLUMNS, rows), Text("\n".join([head, *lines])))
 

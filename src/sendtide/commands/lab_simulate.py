@@ -50,5 +50,6 @@ def _shown(result: TrialResult) -> Group:
         f"95% intervals cover {result.interval_coverage:.1%} of the true probabilities, "
         f"expected calibration error {result.ece:.4f}"
     )
-    group = f"against its control group, {explain_lift(ClientLift(**asdict(result.control_group)))}"
+    opens = ClientLift(**asdict(result.control_group["open"]))
+    group = f"opens of sendtide's recipients against its control group: {explain_lift(opens)}"
     return Group(table(title, columns, rows), Text(trust), Text(group))

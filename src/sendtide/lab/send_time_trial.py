@@ -65,7 +65,7 @@ class TrialResult:
     slot less that of the chosen one, mean over all sends of learning. interval_coverage: share of
     recipients' slots whose 95% interval holds the truth. ece: expected calibration error of what
     Sendtide told of the slots it chose, before each outcome, over 15 equal-width bins.
-    control_group: opens of Sendtide's recipients beside its own control group's, in the end.
+    control_group: Sendtide's recipients beside its own control group in the end, by outcome.
     """
 
     seed: int
@@ -76,7 +76,7 @@ class TrialResult:
     regret: dict[str, float]
     interval_coverage: float
     ece: float
-    control_group: LiftSummary
+    control_group: dict[str, LiftSummary]
 
 
 def calibration_error(predicted: F64, opened: NDArray[np.bool_], bins: int = _BINS) -> float:
@@ -147,7 +147,7 @@ def run_trial(settings: TrialSettings, step: Callable[[], None]) -> TrialResult:
         values[name], regret[name] = _value(policy, people, windows), float(np.mean(regrets))
         if isinstance(policy, Sendtide):
             coverage, ece = _trust(policy, windows)
-            control_group, _ = policy.lifts()
+            control_group = dict(zip(("open", "click"), policy.lifts(), strict=True))
     lift = values["oracle"] - values["now"]
     return TrialResult(
         seed=settings.seed,
