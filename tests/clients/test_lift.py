@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clients.blocks import block, example_rows
+from sendtide.clients import ClientPartition, ClientSettings
 from sendtide.clients.lift import LIFT_METRICS, LiftCounts, lift_message
-from sendtide.events.examples import CONTROL_ARM, NO_ARM, REST_ARM
+from sendtide.events.columns import pack, unpack
+from sendtide.events.examples import CONTROL_ARM, NO_ARM, REST_ARM, ExampleBlock
 from sendtide.events.hashing import GROUPS
 from sendtide.events.messages import MetricMessage
 from sendtide.monitoring.lift import judge_lift
@@ -120,6 +123,21 @@ def test_each_client_has_its_verdict():
     assert opens.rest_sends + opens.control_sends == found.counts[1, 0].sum()
     judged = judge_lift(found.counts[1, 0][None], found.counts[1, 1][None], 0.02)
     assert (opens.low, opens.high) == (judged.low[0], judged.high[0])
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_blocks_that_tell_no_arm_are_learned_and_not_compared(version):
+    """Of before version 1.2: nobody of them was told apart, so they are in neither arm."""
+    meta, columns = unpack(block(example_rows(300), "label").to_bytes())
+    if version == "1.1":
+        columns = {name: column for name, column in columns.items() if name != "group"}
+    read = ExampleBlock.from_bytes(pack(meta | {"version": version}, columns))
+    partition = ClientPartition(0, ClientSettings())
+    partition.apply(read)
+    assert partition.counts()["labels"] == 300
+    known = int((columns["arm"] != NO_ARM).sum()) if version == "1.2" else 0
+    assert partition.lift.counts[:, 0].sum() == known
+    assert bool(partition.lifts()) is bool(known)
 
 
 def test_clients_are_judged_together_as_each_alone():
