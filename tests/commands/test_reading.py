@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sendtide.commands.readings import summed_events
-from sendtide.events.records import RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
+from sendtide.events.records import CONTROL_FLAG, RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import ClientLift, ModelSummary, Owner, RecipientRows, RedisSink
 
@@ -48,6 +48,7 @@ def url(cluster):
     record = np.zeros(1, RECIPIENT_RECORD)
     record["layout"], record["best_hour"], record["open_probability"] = RECIPIENT_LAYOUT, 33, 0.5
     record["score_scale"], record["scores"] = scale, scores
+    record["flags"] = CONTROL_FLAG
     record["event_time_ms"], record["sends"], record["opens"] = NEWEST_MS, 10, 5
     halves = np.array([[int(WHO[:16], 16), int(WHO[16:], 16)]], np.uint64)
     rows = RecipientRows(clients=["acme"], client_index=np.zeros(1, np.int64), recipients=halves)
@@ -114,6 +115,8 @@ def test_a_prediction_is_explained_with_its_week(program, url):
     assert "Best hour Tuesday 09:00" in shown
     assert all(day in shown for day in ("Mon", "Tue", "Sun"))
     found = json.loads(program("predict", "acme", WHO, "--redis", url, "--json", "-").stdout)
+    assert "Of the control group" in shown
+    assert found["control"] is True
     assert found["best_hour"] == 33
     assert len(found["scores"]) == 168
     assert found["scores"][33] == pytest.approx(0.5)

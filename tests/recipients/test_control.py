@@ -10,8 +10,16 @@ from scipy.stats import chisquare
 
 from sendtide.events.batch import Names
 from sendtide.events.hashing import GROUPS, in_control
+from sendtide.events.records import CONTROL_FLAG
 from sendtide.models import ModelDirectory
-from sendtide.recipients import PolicySettings, RecipientPartition, answers, restore, snapshot
+from sendtide.recipients import (
+    PolicySettings,
+    RecipientPartition,
+    answers,
+    records,
+    restore,
+    snapshot,
+)
 
 from .events import HOUR, SETTINGS, START, apply, requests
 
@@ -71,6 +79,15 @@ def test_batches_and_restarts_change_nobodys_arm_or_group(cuts, restart_every):
     people = made["send_offset"] % 20
     assert made["arm"].tolist() == drawn(people).astype(int).tolist()
     assert len(set(zip(people.tolist(), made["group"].tolist(), strict=True))) == 20
+
+
+def test_records_tell_who_is_of_the_control_group():
+    """For those who read hours there and ask for none."""
+    state = RecipientPartition(0, SETTINGS, POLICY)
+    apply(state, 0, sent(500), 0)
+    _, ids, rows = records(state, state.take_changed(), ModelDirectory(), 1, 0)
+    assert (rows["flags"] == CONTROL_FLAG).tolist() == drawn(ids[:, 1]).tolist()
+    assert set(rows["flags"].tolist()) == {0, CONTROL_FLAG}
 
 
 def answered(policy, rows):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sendtide.events.errors import CorruptData
 
 __all__ = [
+    "CONTROL_FLAG",
     "DEVIATION_STEPS",
     "HOURS_PER_DAY",
     "HOURS_PER_WEEK",
@@ -42,6 +43,9 @@ DEVIATION_STEPS: Final = 64
 _NORMAL_975: Final = 1.959964
 RECIPIENT_LAYOUT: Final = 2
 """First byte of every record; a reader refuses a number it does not know."""
+
+CONTROL_FLAG: Final = 1
+"""Bit of `flags`: the recipient is of its client's control group."""
 
 TIERS: Final = ("recipient", "segment", "client", "all", "prior")
 """Whose history carries the scores, `prior` being nobody's; position is the `tier` code."""

@@ -12,6 +12,7 @@ from sendtide.events.batch import Names, RequestBatch
 from sendtide.events.hashing import ARMS, in_control
 from sendtide.events.messages import CONTENT_FIELDS, PredictionMessage, SlotScore
 from sendtide.events.records import (
+    CONTROL_FLAG,
     HOURS_PER_WEEK,
     RECIPIENT_LAYOUT,
     RECIPIENT_RECORD,
@@ -77,6 +78,7 @@ def records(
     found = scorer.slots(live.client, live.segment, live.evidence)
     out = np.zeros(len(rows), RECIPIENT_RECORD)
     out["layout"], out["tier"] = RECIPIENT_LAYOUT, found.tiers
+    out["flags"] = _controlled(state, live) * CONTROL_FLAG
     out["model_version"] = found.versions
     out["best_hour"] = found.scores.argmax(axis=1)
     out["event_time_ms"] = out["scored_at_ms"] = live.newest_ms
@@ -88,6 +90,11 @@ def records(
     out["score_scale"], out["scores"] = encode_scores(found.scores)
     out["deviations"] = encode_deviations(found.deviations)
     return live.client, live.ids, out
+
+
+def _controlled(state: RecipientPartition, live: Live) -> NDArray[np.bool_]:
+    policy = state.policy
+    return in_control(live.client, live.ids, policy.control_salt, policy.control_share)
 
 
 def _live_of(state: RecipientPartition, batch: RequestBatch, people: NDArray[np.int32]) -> Live:
@@ -133,10 +140,8 @@ def answers(
     times = [_slot_times(batch, i) for i in range(len(batch))]
     windows = _windows(state, live, times)
     scored = live.client, live.segment, live.evidence, found.scores
-    policy = state.policy
-    controlled = in_control(live.client, live.ids, policy.control_salt, policy.control_share)
-    shares = policy.control_share, policy.explore_share
-    decided = scorer.choose(*scored, windows, controlled, shares, batch.identity)
+    shares = state.policy.control_share, state.policy.explore_share
+    decided = scorer.choose(*scored, windows, _controlled(state, live), shares, batch.identity)
     chosen = [hours[slot] for hours, (slot, _, _) in zip(windows, decided, strict=True)]
     nothing = _no_content(len(batch))
     chances = scorer.propensities(live.client, batch.event_time_ms, nothing, live.history)

@@ -49,7 +49,7 @@ class RecipientView:
     """One recipient's record, decoded for people and programs.
 
     age_s: now minus the newest event behind the scores. stale: older than the reader's limit.
-    low, high: ends of the scores' 95% credible intervals.
+    low, high: ends of the scores' 95% credible intervals. control: of its client's control group.
     """
 
     client_id: str
@@ -70,6 +70,7 @@ class RecipientView:
     scores: list[float]
     low: list[float]
     high: list[float]
+    control: bool = False
 
 
 class Sink(Protocol):

@@ -40,7 +40,7 @@ offset  type   field               meaning
 ======  =====  ==================  ================================================================
 0       u8     layout              2; refuse what you do not know
 1       u8     tier                whose history: 0 recipient, 1 segment, 2 client, 3 all, 4 none
-2       u8     flags               reserved, 0
+2       u8     flags               1: of the control group, to be sent to at any hour; else 0
 3       u8     best_hour           hour of the week with the highest score, 0 = Monday 00:00 local
 4       u32    model_version       version of the model that scored
 8       i64    event_time_ms       newest event of this recipient that is in the scores

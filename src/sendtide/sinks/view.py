@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from sendtide.events.errors import CorruptData
-from sendtide.events.records import TIERS, decode_deviations, decode_scores, intervals
+from sendtide.events.records import CONTROL_FLAG, TIERS, decode_deviations, decode_scores, intervals
 from sendtide.sinks.contract import RecipientView
 from sendtide.sinks.summaries import ClientLift, ModelMetrics, ModelSummary
 
@@ -74,6 +74,7 @@ def recipient_view(
         scores=scores[0].tolist(),
         low=low[0].tolist(),
         high=high[0].tolist(),
+        control=bool(record["flags"] & CONTROL_FLAG),
     )
 
 
@@ -82,16 +83,17 @@ def _whose(tier: str) -> str:
 
 
 def explain(view: RecipientView) -> str:
-    """Two sentences a person can read."""
+    """Two or three sentences a person can read."""
     day, hour = divmod(view.best_hour, 24)
     age_h = view.age_s / 3600
     aged = "STALE: " if view.stale else ""
+    group = " Of the control group: send to it at any hour of the window." if view.control else ""
     return (
         f"Best hour {_DAYS[day]} {hour:02d}:00 local time, open probability "
         f"{view.open_probability:.1%}, by its hours {view.low[view.best_hour]:.1%} to "
         f"{view.high[view.best_hour]:.1%}, from {_whose(view.tier)} "
         f"({view.opens} opens of {view.sends} sends, {view.effective_sends:.1f} effective). "
-        f"{aged}newest event {age_h:.1f} h ago, model version {view.model_version}."
+        f"{aged}newest event {age_h:.1f} h ago, model version {view.model_version}.{group}"
     )
 
 
