@@ -127,6 +127,8 @@ class Sendtide:
             zone=self._zones,
             segment=np.zeros(n, np.uint64),
             content=np.full((n, len(CONTENT_FIELDS)), np.nan, np.float32),
+            creative=np.zeros(n, np.uint64),
+            creatives=Creatives.none(),
             erase=np.zeros(n, np.uint8),
         )
         self._carry(self._recipients.apply_sends(sends))
