@@ -14,13 +14,14 @@ repeats with one bit per send.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.columns import pack, unpack
+from sendtide.events.creative import ANGLES, BUCKETS, CREATIVE, NO_PLACE
 from sendtide.events.errors import CorruptData
 
 __all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "PERIODS", "PERIOD_BITS", "PERIOD_MS"]
@@ -60,18 +61,20 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     "bounced": "|u1",  # then it was no exposure, and the other facts say nothing
     "unsubscribed": "|u1",
     "complained": "|u1",
+    "creative": "<u4",  # labels only: place in ExampleBlock.creatives, from 1 on; 0 without one
     "arm": "|u1",  # of the decision behind the send: 0 optimised or unknown, 1 control, 2 explore
     "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
 }
 """Column name to dtype; two more have rows of their own: `content`, (n, 5) float32, NaN where
 absent, and `evidence`, (n, rhythm.EVIDENCE) uint8, of labels: the recipient's hours before it."""
 
-_VERSION: Final = "1.1"
-_ADDED: Final = (
-    *("period_sends", "period_opens", "period"),
-    *("bounced", "unsubscribed", "complained", "arm"),
-)
-"""Columns that version 1.0 does not have; such blocks are read with zeros in their place."""
+_VERSION: Final = "1.2"
+_SINCE: Final = {
+    **dict.fromkeys(("period_sends", "period_opens", "period"), 1),
+    **dict.fromkeys(("bounced", "unsubscribed", "complained", "arm"), 1),
+    "creative": 2,
+}
+"""Minor version that brought a column; blocks of older ones are read with zeros in its place."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class ExampleBlock:
     clients: list[str]
     segments: list[str]
     columns: dict[str, NDArray[np.generic]]
+    creatives: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, CREATIVE))
 
     def __len__(self) -> int:
         return len(self.columns["send_offset"])
@@ -96,7 +100,9 @@ class ExampleBlock:
             "clients": self.clients,
             "segments": self.segments,
         }
-        return pack(meta, self.columns)
+        shape = len(self.creatives), CREATIVE.itemsize
+        made = np.frombuffer(self.creatives.tobytes(), np.uint8).reshape(shape)
+        return pack(meta, {**self.columns, "creatives": made})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ExampleBlock:
@@ -110,9 +116,10 @@ class ExampleBlock:
         if str(meta.get("version", "")).split(".")[0] != "1":
             msg = f"example block has version {meta.get('version')!r}; this build reads 1.x"
             raise CorruptData(msg)
-        if meta["version"] == "1.0":
-            n = len(columns.get("send_offset", ()))
-            columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in _ADDED}
+        minor, n = str(meta["version"]).partition(".")[2], len(columns.get("send_offset", ()))
+        later = [name for name, since in _SINCE.items() if since > int(minor or 0)]
+        columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in later}
+        creatives = _creatives(columns.pop("creatives", None))
         wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "|u1"}
         lengths = {len(columns[name]) for name in wanted if name in columns}
         wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]
@@ -120,9 +127,10 @@ class ExampleBlock:
             msg = f"example block with bad columns {wrong} or unequal lengths {sorted(lengths)}"
             raise CorruptData(msg)
         clients, segments = list(meta["clients"]), list(meta["segments"])
-        for name, table in (("client", clients), ("segment", segments)):
-            if len(columns[name]) and int(columns[name].max()) >= len(table):
-                msg = f"example block names {name} {int(columns[name].max())} of {len(table)}"
+        sizes = {"client": len(clients), "segment": len(segments), "creative": len(creatives) + 1}
+        for name, size in sizes.items():
+            if len(columns[name]) and int(columns[name].max()) >= size:
+                msg = f"example block names {name} {int(columns[name].max())} of {size}"
                 raise CorruptData(msg)
         return cls(
             kind=meta["kind"],
@@ -130,4 +138,23 @@ class ExampleBlock:
             clients=clients,
             segments=segments,
             columns=columns,
+            creatives=creatives,
         )
+
+
+def _creatives(packed: NDArray[Any] | None) -> NDArray[np.void]:
+    """The block's creatives; none in blocks from before them.
+
+    Raises:
+        CorruptData: bytes that are no creatives, which would address other places' memory.
+    """
+    data = b"" if packed is None else packed.tobytes()
+    if len(data) % CREATIVE.itemsize:
+        msg = f"example block has {len(data)} bytes of creatives of {CREATIVE.itemsize} bytes each"
+        raise CorruptData(msg)
+    rows = np.frombuffer(data, CREATIVE)
+    wrong = (rows["places"] >= BUCKETS) & (rows["places"] != NO_PLACE)
+    if wrong.any() or (rows["angle"] > ANGLES).any():
+        msg = f"example block has a creative with a place above {BUCKETS} or an unknown angle"
+        raise CorruptData(msg)
+    return rows

@@ -178,6 +178,6 @@ class Sendtide:
     def _carry(self, outcome: Any) -> None:
         """Take labels from recipients to clients."""
         if outcome.labels is not None:
-            made = blocks(outcome.labels, "label", 0, self._names, Names(), 1)
+            made = blocks(outcome.labels, "label", 0, self._names, Names(), self._recipients.creatives, 1)
             for _, block in made:
                 self._clients.apply(block)

@@ -12,6 +12,7 @@ from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
+from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.due import DueRing
 from sendtide.recipients.history import evidence_of, histories, whole_counts
 from sendtide.recipients.join import settle
@@ -67,7 +68,7 @@ class Live:
 
 _SEND_COLUMNS: Final = (
     *("identity", "client", "recipient", "event_time_ms", "offset"),
-    *("zone", "segment", "content", "erase"),
+    *("zone", "segment", "content", "creative", "erase"),
 )
 """What `send_rows` reads, in its order."""
 
@@ -101,6 +102,7 @@ class RecipientPartition:
         self.rhythm = np.zeros((64, RHYTHM), np.uint8)
         self.pending = np.zeros(64, PENDING)
         self.content = np.zeros((64, CONTENT), np.float32)
+        self.creatives = CreativeTable()
         self._pending_free = np.array([NONE, 0], np.int64)
         self._by_identity = new_table(0)
         self.due = DueRing(settings.horizon_ms)
@@ -117,6 +119,7 @@ class RecipientPartition:
         n = len(batch)
         self._room_for_people(n)
         self._room_for_pending(n)
+        self.creatives.add(batch.creatives, self.pending)
         hours, _ = self.zones.local_hours(batch.event_time_ms, batch.zone)
         buckets = np.zeros(n, np.uint8)
         placed = self._place_sends(batch, hours, buckets)
@@ -375,6 +378,7 @@ class RecipientPartition:
             "arm": zero,
             "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
+            "creative": sends["creative"] if labelled else zero.astype(np.uint64),
             "evidence": whole_counts(known, len(rows)),
         }
 
