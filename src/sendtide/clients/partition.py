@@ -1,7 +1,7 @@
 """Stage B's logic for one partition of `ml.examples`: from blocks to models and judgements.
 
     block -> rows seen for the first time -> rows of clients
-        labels    -> predict, score, learn -> hours, loss alarms, challengers
+        labels    -> predict, score, learn -> hours, loss alarms, challengers, content
         exposures -> predict -> references or windows -> drift alarms
 
 All state is a function of the rows in the topic's order: how they were cut into blocks, and which
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.clients.challengers import Challengers
+from sendtide.clients.content import Content
 from sendtide.clients.learning import OPEN, Learning
 from sendtide.clients.loss_alarms import LossAlarms
 from sendtide.clients.messages import drift_alerts, drift_metrics, failure_alert, loss_alert
@@ -40,8 +41,8 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
-_VERSION: Final = "3.0"
-_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching", "challengers")
+_VERSION: Final = "4.0"
+_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching", "challengers", "content")
 
 
 def _check(block: ExampleBlock) -> None:
@@ -71,11 +72,13 @@ class ClientPartition:
         self.loss_alarms = LossAlarms(settings.adwin_delta)
         self.watching = Watching(settings)
         self.challengers = Challengers(settings.challengers)
+        self.content = Content()
         self.exposed: I64 = np.zeros(0, np.int64)
         self.newest_ms: I64 = np.zeros(0, np.int64)
         # What has been handed out is no state: after a restore everything is handed out again.
         self._unsummarised: set[int] = set()
         self._unpublished: set[int] = set()
+        self._versions: dict[bytes, int] = {}
 
     def apply(self, block: ExampleBlock) -> ClientOutcome:
         """Take one block.
@@ -145,6 +148,8 @@ class ClientPartition:
         lesson = self.learning.learn(rows, segments, columns)
         exposed, opened = lesson.exposed, lesson.facts[:, OPEN]
         rows, times = rows[exposed], columns["time_ms"][exposed]
+        base_rates, codes = lesson.predictions[:, OPEN], columns["creative"][exposed]
+        self.content.learn(rows, block.creatives, codes, base_rates, opened)
         outcome.learned = LearnedRows(
             origin=np.full(len(rows), block.origin, np.int64),
             send_offset=columns["send_offset"][exposed],
@@ -181,6 +186,7 @@ class ClientPartition:
             watching=self.watching,
             loss_alarms=self.loss_alarms,
             challengers=self.challengers,
+            content=self.content,
             exposed=self.exposed,
             newest_ms=self.newest_ms,
         )
@@ -197,11 +203,13 @@ class ClientPartition:
         self._unsummarised = set(range(len(self.roster.names)))
 
     def take_models(self) -> list[ModelState]:
-        """States of all models of each client that learned since the last call, and `all`."""
+        """States of all models that learned since the last call, and `all`."""
         changed = sorted(self._unpublished)
         self._unpublished.clear()
         book = self._book()
         states = [s for row in changed for s in book.states(row)]
+        states = [s for s in states if self._versions.get(s.key()) != s.model_version]
+        self._versions |= {s.key(): s.model_version for s in states}
         return [*states, book.all_clients()] if changed else states
 
     def counts(self) -> dict[str, int]:
@@ -225,6 +233,7 @@ class ClientPartition:
             "loss_alarms": self.loss_alarms.snapshot(clients),
             "watching": self.watching.snapshot(clients),
             "challengers": self.challengers.snapshot(),
+            "content": self.content.snapshot(clients),
         }
         columns = {f"{p}.{n}": column for p in _PARTS for n, column in parts[p].items()}
         columns["exposed"] = self.exposed[:clients].copy()
@@ -244,10 +253,10 @@ class ClientPartition:
         Raises:
             CorruptData: the snapshot is of another partition, version or set of series.
         """
-        if meta.get("partition") != number or not str(meta.get("version")).startswith("3."):
+        if meta.get("partition") != number or not str(meta.get("version")).startswith("4."):
             msg = (
                 f"snapshot is of partition {meta.get('partition')} in version "
-                f"{meta.get('version')}; wanted partition {number} in version 3.x"
+                f"{meta.get('version')}; wanted partition {number} in version 4.x"
             )
             raise CorruptData(msg)
         self = cls(number, settings)
@@ -262,6 +271,7 @@ class ClientPartition:
             self.loss_alarms.restore(part["loss_alarms"])
             self.watching.restore(part["watching"])
             self.challengers.restore(part["challengers"])
+            self.content.restore(part["content"])
             self.exposed, self.newest_ms = columns["exposed"].copy(), columns["newest_ms"].copy()
         except (KeyError, ValueError) as error:
             msg = f"snapshot of clients' partition {number} does not fit this build: {error!r}"
