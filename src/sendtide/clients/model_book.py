@@ -108,7 +108,7 @@ class ModelBook:
         return [
             self._state(row, self.settings.send_time_model, "send_time", learned, hours),
             self._state(row, self.settings.propensity_model, "propensity", learned, weights),
-            *(self._state(row, name, name, *rest) for name, *rest in self.content.known(row)),
+            *(self._state(row, name, name, n, found) for name, n, found in self.content.known(row)),
         ]
 
     def all_clients(self) -> ModelState:

@@ -42,7 +42,15 @@ I64 = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
 _VERSION: Final = "4.0"
-_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching", "challengers", "content")
+_PARTS: Final = (
+    "roster",
+    "repeats",
+    "learning",
+    "loss_alarms",
+    "watching",
+    "challengers",
+    "content",
+)
 
 
 def _check(block: ExampleBlock) -> None:

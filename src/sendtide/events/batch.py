@@ -76,8 +76,9 @@ class SendBatch(_Rows):
 
     zone, segment: hash of the name, 0 if absent. content: (n, 5) in the order of CONTENT_FIELDS,
     NaN where absent. creative: code of what the message is made of, among `creatives`, 0 for a
-    message that tells neither subject nor variant. erase: rows that are tombstones (null value): the recipient is to be
-    forgotten; their event_time_ms is the record's timestamp and their identity is 0.
+    message that tells neither subject nor variant. erase: rows that are tombstones (null value):
+    the recipient is to be forgotten; their event_time_ms is the record's timestamp and their
+    identity is 0.
     """
 
     zone: U64

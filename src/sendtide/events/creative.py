@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from sendtide.events.hashing import hash_bytes, hash_identity, hash_text
 
 __all__ = ["ANGLES", "BUCKETS", "CREATIVE", "FORM", "MAX_SUBJECT", "NO_PLACE", "TOKENS"]
-__all__ += ["Creatives", "codes_of", "creative_of", "read_plain_subject", "subject_tokens", "subject_traits"]
+__all__ += [
+    "Creatives",
+    "codes_of",
+    "creative_of",
+    "read_plain_subject",
+    "subject_tokens",
+    "subject_traits",
+]
 
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]

@@ -25,8 +25,8 @@ from sendtide.events.creative import (
 )
 from sendtide.events.hashing import find_slot, hash_bytes, mix
 from sendtide.events.messages import MAX_IMAGE_SIDE, SendEvent
-from sendtide.gate.fields import read_flags, read_integers, read_names
-from sendtide.gate.scan import ABSENT, ASCII, BLOCK, NULL, STRING
+from sendtide.gate.fields import is_absent, read_flags, read_integers, read_names
+from sendtide.gate.scan import ABSENT, ASCII, BLOCK, STRING
 
 __all__ = ["CREATIVE_FIELDS", "Drafts", "read_creatives"]
 
@@ -45,7 +45,7 @@ class Drafts(NamedTuple):
     number: (n,) of each row's creative, from 1 on, 0 for none. keys, held: (slots,) open-addressed
     hashes of what makes a creative, and its number. places: (n, TOKENS), form: (n, FORM), variant:
     (n,), facts: (n, 5), of creatives. odd: (n, 2) span of a subject still to be read, end 0 if
-    there is none. count: (1,) creatives met.
+    there is none. met: (1,) how many.
     """
 
     number: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Drafts(NamedTuple):
     variant: NDArray[np.uint64]
     facts: NDArray[np.int64]
     odd: NDArray[np.int64]
-    count: NDArray[np.int64]
+    met: NDArray[np.int64]
 
     @classmethod
     def room_for(cls, rows: int) -> Drafts:
@@ -78,7 +78,7 @@ class Drafts(NamedTuple):
 
     def rows(self, data: NDArray[np.uint8]) -> NDArray[np.void]:
         """The creatives as CREATIVE rows, number 1 first. data: the chunk's bytes."""
-        count = int(self.count[0])
+        count = int(self.met[0])
         for i in np.flatnonzero(self.odd[:count, 1]).tolist():
             start, end = self.odd[i].tolist()
             self.places[i], self.form[i] = subject_traits(data[start:end].tobytes().decode())
@@ -97,7 +97,7 @@ def _read_subjects(data: Any, found: Any, which: int, out: Any) -> None:
     for row in range(len(out)):
         out[row] = 0
         tag = tags[row, which]
-        if sure[row] == 0 or tag == ABSENT or tag == NULL:
+        if sure[row] == 0 or is_absent(tag):
             continue
         start, end = spans[row, which, 0], spans[row, which, 1]
         if tag != STRING or end - start > MAX_SUBJECT:  # characters for the authority
@@ -173,9 +173,9 @@ def read_creatives(
         key = key if key != np.uint64(0) else np.uint64(1)
         slot = find_slot(drafts.keys, key)
         if drafts.keys[slot] == np.uint64(0):
-            number = drafts.count[0]
+            number = drafts.met[0]
             drafts.keys[slot], drafts.held[slot] = key, number + 1
-            drafts.count[0], drafts.variant[number] = number + 1, variant
+            drafts.met[0], drafts.variant[number] = number + 1, variant
             for k in range(len(facts)):
                 drafts.facts[number, k] = facts[k]
             field = first_field + _SUBJECT

@@ -13,7 +13,7 @@ from sendtide.events.creative import creative_of
 from sendtide.events.errors import CorruptData
 from sendtide.models.registry import ModelState
 from sendtide.models.subject import WIDTH, SubjectBank, explain
-from sendtide.models.variants import FEATURES, Choice, VariantModel
+from sendtide.models.variants import FEATURES, VariantModel
 
 __all__ = ["SUBJECT", "VARIANT", "ContentDirectory", "subject_columns", "variant_columns"]
 
@@ -101,12 +101,11 @@ class ContentDirectory:
 
     def variant_choice(
         self, client: str, variants: NDArray[np.void], seed: int
-    ) -> tuple[F64, F64, Choice]:
-        """(k,) expected P(open) and (k,) propensities of CREATIVE rows, and the one to send."""
+    ) -> tuple[F64, F64, int]:
+        """(k,) P(open) and (k,) propensities of CREATIVE rows, and the place of the one drawn."""
         model = self._variants.get(client, VariantModel())
-        return model.scores(variants), model.propensities(variants, seed), model.choose(
-            variants, seed
-        )
+        choice = model.choose(variants, seed)
+        return model.scores(variants), choice.shares, choice.place
 
     def _take_subject(self, state: ModelState) -> None:
         weights = np.zeros(WIDTH)

@@ -125,9 +125,7 @@ class SubjectBank:
             self.weights = np.concatenate([self.weights, wider])
             self.squares = np.concatenate([self.squares, wider])
 
-    def predict(
-        self, rows: I64, creatives: NDArray[np.void], codes: Codes, base_rates: F64
-    ) -> F64:
+    def predict(self, rows: I64, creatives: NDArray[np.void], codes: Codes, base_rates: F64) -> F64:
         """P(open) of n sends, each by its client's weights; changes nothing.
 
         codes: (n,) of each one's subject among the CREATIVE rows, -1 for none: NaN comes out.

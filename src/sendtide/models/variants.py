@@ -52,10 +52,15 @@ _PRIOR_MARGIN: Final = -1.4
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Place of the variant to send, and the probability with which it was chosen."""
+    """Place of the variant to send; shares: (k,) probabilities with which each was to be chosen."""
 
     place: int
-    propensity: float
+    shares: F64
+
+    @property
+    def propensity(self) -> float:
+        """Probability of what was chosen."""
+        return float(self.shares[self.place])
 
 
 def variant_features(creatives: NDArray[np.void]) -> F64:
@@ -198,7 +203,7 @@ class VariantModel:
         """Draw one variant with exactly its propensity; the same seed gives the same choice."""
         shares = self.propensities(variants, seed)
         drawn = int(np.random.default_rng((seed, 1)).choice(len(variants), p=shares))
-        return Choice(drawn, float(shares[drawn]))
+        return Choice(drawn, shares)
 
     def _prior(self, variants: NDArray[np.void], noise: F64) -> F64:
         """(draws, k) P(open) by features alone."""

@@ -36,7 +36,9 @@ class ModelFeed:
         directory: receives every record's value by `apply(bytes)`; called from the feed's thread.
     """
 
-    def __init__(self, settings: Mapping[str, str], topic: str, directory: _Directory) -> None:
+    def __init__(
+        self, settings: Mapping[str, str | int], topic: str, directory: _Directory
+    ) -> None:
         self._topic = topic
         self._directory = directory
         self._consumer = Consumer(
