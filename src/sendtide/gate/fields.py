@@ -31,15 +31,9 @@ from sendtide.gate.scan import (
     parse_integer,
 )
 
-__all__ = [
-    "is_absent",
-    "read_choices",
-    "read_decimals",
-    "read_flags",
-    "read_identifiers",
-    "read_integers",
-]
-__all__ += ["read_names", "read_recipients", "read_times", "read_versions", "read_zones"]
+__all__ = ["is_absent", "read_choices", "read_decimals", "read_flags", "read_identifiers"]
+__all__ += ["read_integers", "read_names", "read_recipients", "read_times", "read_versions"]
+__all__ += ["read_zones"]
 
 _MAX_NAME_BYTES: Final = 64
 _MAX_IDENTIFIER_BYTES: Final = 128  # characters for the authority, which reads longer ones
