@@ -51,6 +51,7 @@ _NUMBER: Final = "#"
 _NUMBER_DIGITS: Final = 4
 _MOST: Final = (200, 20, 3, 10)
 """Where length, words, emoji and punctuation stop counting."""
+_MANY_DIGITS: Final = re.compile(rf"(?:\d\D*){{{_NUMBER_DIGITS}}}")
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
 _PLACEHOLDER: Final = re.compile(r"\{\{.*?\}\}|\*\|.*?\|\*|%%.*?%%|\[\[.*?\]\]")
 
@@ -117,20 +118,23 @@ def subject_tokens(subject: str) -> list[tuple[str, int]]:
         raise ValueError(msg)
     subject.encode()  # a lone surrogate is a UnicodeEncodeError, itself a ValueError
     folded = unicodedata.normalize("NFKC", _PLACEHOLDER.sub(" ", subject)).casefold()
-    words = [_NUMBER if _is_number(word) else word for word in _WORD.findall(folded)]
+    words = [_NUMBER if _MANY_DIGITS.search(word) else word for word in _WORD.findall(folded)]
     parts = [word[k : k + 3] for word in words if len(word) > 3 for k in range(len(word) - 2)]
-    found = dict.fromkeys((word, _place(word, _WORD_SEED)) for word in words)
-    found |= dict.fromkeys((part, _place(part, _TRIGRAM_SEED)) for part in parts)
-    return list(found)
+    tokens = [(word, _WORD_SEED) for word in dict.fromkeys(words)]
+    tokens += [(part, _TRIGRAM_SEED) for part in dict.fromkeys(parts)]
+    coded = [token.encode() for token, _ in tokens]
+    data: U8 = np.frombuffer(b"".join(coded) or b" ", np.uint8)
+    ends = np.cumsum([0, *map(len, coded)])
+    places = _places(data, ends, np.array([seed for _, seed in tokens], np.uint64))
+    return [(token, place) for (token, _), place in zip(tokens, places.tolist(), strict=True)]
 
 
-def _is_number(word: str) -> bool:
-    return sum(c.isdecimal() for c in word) >= _NUMBER_DIGITS
-
-
-def _place(token: str, seed: int) -> int:
-    data: U8 = np.frombuffer(token.encode(), np.uint8)
-    return int(hash_bytes(data, 0, len(data), np.uint64(seed))) % BUCKETS
+@njit(cache=True)
+def _places(data: Any, ends: Any, seeds: Any) -> Any:
+    out = np.empty(len(seeds), np.int64)
+    for i in range(len(seeds)):
+        out[i] = hash_bytes(data, ends[i], ends[i + 1], seeds[i]) % np.uint64(BUCKETS)
+    return out
 
 
 def subject_traits(subject: str) -> tuple[U16, U8]:
@@ -142,19 +146,14 @@ def subject_traits(subject: str) -> tuple[U16, U8]:
     kept = sorted(list(dict.fromkeys(place for _, place in subject_tokens(subject)))[:TOKENS])
     places = np.full(TOKENS, NO_PLACE, np.uint16)
     places[: len(kept)] = kept
-    kinds = [unicodedata.category(c) for c in subject]
-    counts = (
-        len(subject),
-        len(_WORD.findall(subject)),
-        kinds.count("So"),
-        sum(kind.startswith("P") for kind in kinds),
-    )
+    kinds = list(map(unicodedata.category, subject))
+    groups = [kind[0] for kind in kinds]
+    counts = len(subject), len(_WORD.findall(subject)), kinds.count("So"), groups.count("P")
     length, words, emoji, punctuation = (
         255 * min(count, most) // most for count, most in zip(counts, _MOST, strict=True)
     )
-    digits = 255 * sum(c.isdecimal() for c in subject) // max(len(subject), 1)
-    letters = sum(c.isalpha() for c in subject)
-    capitals = 255 * sum(c.isupper() and c.isalpha() for c in subject) // max(letters, 1)
+    digits = 255 * kinds.count("Nd") // max(len(subject), 1)
+    capitals = 255 * kinds.count("Lu") // max(groups.count("L"), 1)
     personalised = 255 * bool(_PLACEHOLDER.search(subject))
     form = [length, words, emoji, digits, punctuation, capitals, personalised]
     return places, np.array(form, np.uint8)

@@ -7,7 +7,7 @@ campaign, variant, images) was met in this chunk. Subjects that are not plain AS
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -28,7 +28,7 @@ from sendtide.events.messages import MAX_IMAGE_SIDE, SendEvent
 from sendtide.gate.fields import is_absent, read_flags, read_integers, read_names
 from sendtide.gate.scan import ABSENT, ASCII, BLOCK, STRING
 
-__all__ = ["CREATIVE_FIELDS", "Drafts", "read_creatives"]
+__all__ = ["CREATIVE_FIELDS", "Drafts", "Traits", "read_creatives"]
 
 _SENDS: Final = SendEvent.__struct_fields__
 CREATIVE_FIELDS: Final = _SENDS[_SENDS.index("subject") :]
@@ -37,6 +37,11 @@ _SUBJECT, _VARIANT, _WIDTH, _HEIGHT, _AUGMENTED, _ANGLE = range(len(CREATIVE_FIE
 _CLICKABLE, _UNCLICKABLE = 3, 4
 """Columns of a send's content."""
 _FACTS: Final = ("clickable_images", "unclickable_images", "kilopixels", "augmented", "angle")
+
+
+Traits: TypeAlias = tuple[NDArray[np.uint16], NDArray[np.uint8]]
+_KNOWN: Final = 8_192
+"""Odd subjects whose numbers a gate remembers, by a hash of their text."""
 
 
 class Drafts(NamedTuple):
@@ -76,12 +81,20 @@ class Drafts(NamedTuple):
             np.zeros(1, np.int64),
         )
 
-    def rows(self, data: NDArray[np.uint8]) -> NDArray[np.void]:
-        """The creatives as CREATIVE rows, number 1 first. data: the chunk's bytes."""
+    def rows(self, data: NDArray[np.uint8], known: dict[int, Traits]) -> NDArray[np.void]:
+        """The creatives as CREATIVE rows, number 1 first.
+
+        data: the chunk's bytes. known: what was made of odd subjects before, by hash.
+        """
         count = int(self.met[0])
         for i in np.flatnonzero(self.odd[:count, 1]).tolist():
             start, end = self.odd[i].tolist()
-            self.places[i], self.form[i] = subject_traits(data[start:end].tobytes().decode())
+            code = int(hash_bytes(data, start, end, np.uint64(0)))
+            if code not in known:
+                if len(known) >= _KNOWN:
+                    known.clear()
+                known[code] = subject_traits(data[start:end].tobytes().decode())
+            self.places[i], self.form[i] = known[code]
         rows = np.zeros(count, CREATIVE)
         rows["places"], rows["form"] = self.places[:count], self.form[:count]
         rows["variant"] = self.variant[:count]

@@ -31,7 +31,7 @@ from sendtide.gate.compiled import (
     read_requests,
     read_sends,
 )
-from sendtide.gate.creatives import CREATIVE_FIELDS, Drafts
+from sendtide.gate.creatives import CREATIVE_FIELDS, Drafts, Traits
 from sendtide.gate.gate import Gate
 
 __all__ = ["EngagementGate", "RequestGate", "SendGate", "warm_up"]
@@ -62,6 +62,7 @@ class SendGate(Gate[SendBatch]):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._made: list[NDArray[np.void]] = []
+        self._known_subjects: dict[int, Traits] = {}
 
     def _allocate(self, offsets: I64, timestamps_ms: I64) -> SendBatch:
         n = len(offsets)
@@ -79,7 +80,7 @@ class SendGate(Gate[SendBatch]):
         drafts = Drafts.room_for(len(batch))
         columns = (batch.zone, batch.segment, batch.content, drafts)
         read_sends(chunk, self._fields, self._found, common, names, *columns)
-        rows = drafts.rows(chunk.data)
+        rows = drafts.rows(chunk.data, self._known_subjects)
         if len(rows):
             codes = np.concatenate([np.zeros(1, np.uint64), codes_of(rows)])
             batch.creative[:] = codes[drafts.number]
