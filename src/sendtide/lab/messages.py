@@ -61,7 +61,7 @@ def effects(subject: I64, variant: I64) -> F64:
     """What both add to the log-odds of a human open."""
     by_subject = np.array([effect for _, effect in SUBJECTS])
     by_variant = np.array([made.effect for made in VARIANTS])
-    return by_subject[subject] + by_variant[variant]
+    return np.asarray(by_subject[subject] + by_variant[variant])
 
 
 def message_fields() -> list[Field]:

@@ -176,13 +176,8 @@ class RecipientPartition:
         self._by_message = fitting(self._by_message, int(self._orphan_free[1]) + n)
         buckets = np.zeros(n, np.uint8)
         columns = (
-            batch.identity,
-            batch.client,
-            batch.recipient,
-            batch.event_time_ms,
-            batch.message,
-            batch.kind,
-            batch.machine,
+            *(batch.identity, batch.client, batch.recipient, batch.event_time_ms),
+            *(batch.message, batch.kind, batch.machine),
         )
         for start, end, seen in self._parts(ENGAGEMENTS, n):
             admitted = engagement_rows(
@@ -328,8 +323,7 @@ class RecipientPartition:
 
     @staticmethod
     def _outcome(buckets: NDArray[np.uint8]) -> Outcome:
-        counts = np.bincount(buckets, minlength=4).tolist()
-        applied, duplicate, late, erased = counts[:4]
+        applied, duplicate, late, erased = np.bincount(buckets, minlength=4).tolist()
         return Outcome(applied, duplicate, late, erased, buckets == 0)
 
     def _note_erased(self, batch: SendBatch) -> None:
@@ -346,9 +340,8 @@ class RecipientPartition:
             labels = self._examples(rows, labelled=True)
             self.people["changed"][self.pending["recipient"][rows]] = 1
             self._settle(rows[self.pending["labelled"][rows] == 0])
-        self._settle(
-            self.due.to_retire(due_ms, self.pending, self._pending_free, self._by_identity)
-        )
+        waited = self.due.to_retire(due_ms, self.pending, self._pending_free, self._by_identity)
+        self._settle(waited)
         return labels if emit else None
 
     def _settle(self, rows: NDArray[np.int32]) -> None:
