@@ -13,11 +13,12 @@ from sendtide.commands.readings import summed_events
 from sendtide.events.creative import creative_of
 from sendtide.events.records import RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
 from sendtide.events.topics import MODELS
-from sendtide.models.content_directory import subject_columns
+from sendtide.models.content_directory import ContentDirectory, subject_columns
 from sendtide.models.registry import ModelState
 from sendtide.models.subject import SubjectBank
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import ModelSummary, Owner, RecipientRows, RedisSink
+from sendtide.stages.model_feed import ModelFeed
 
 WHO = "0123456789abcdef0123456789abcdef"
 NEWEST_MS = 1_790_000_000_000
@@ -124,6 +125,17 @@ def told(cluster):
     producer.produce(MODELS.name, state.to_bytes(), state.key())
     assert producer.flush(30) == 0
     return cluster.kafka.brokers
+
+
+def test_a_feed_waits_for_its_topic(cluster):
+    """A server may start before the topics are created."""
+    late = Pipeline.model_validate({"topics": {"prefix": "late."}})
+    feed = ModelFeed(cluster.kafka.client(), late.topics.full_name(MODELS), ContentDirectory())
+    feed.start()
+    assert not feed.wait_caught_up(1.5)
+    create_missing(cluster.kafka, topic_specs(late))
+    assert feed.wait_caught_up(30.0)
+    feed.stop()
 
 
 def test_subjects_are_judged_for_the_recipient(program, url, told, tmp_path):

@@ -89,6 +89,10 @@ class ModelFeed:
                     TopicPartition(self._topic, number, OFFSET_BEGINNING)
                     for number in topics[self._topic].partitions
                 ]
+                if not partitions:
+                    logger.warning("%s does not exist yet", self._topic)
+                    self._stopping.wait(1.0)
+                    continue
                 self._consumer.assign(partitions)
                 return {
                     p.partition: self._consumer.get_watermark_offsets(p, timeout=5)[1]
