@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from sendtide.endpoint import Inferrer, background, build
+from sendtide.endpoint import DecisionLog, Inferrer, background, build
 from sendtide.events.creative import creative_of
 from sendtide.models.content_directory import (
     ContentDirectory,
@@ -51,10 +53,16 @@ def directory():
 
 
 @pytest.fixture(scope="module")
-def served(directory):
+def written(tmp_path_factory):
+    return tmp_path_factory.mktemp("decisions") / "chosen.jsonl"
+
+
+@pytest.fixture(scope="module")
+def served(directory, written):
     store = MemoryStore()
     put(store, "acme", ANNA, record(open_probability=0.3))
-    inferrer = Inferrer(store, content=directory, subject_threshold=0.45)
+    log = DecisionLog(written)
+    inferrer = Inferrer(store, content=directory, subject_threshold=0.45, log=log)
     with background(build(store, None, inferrer)) as url:
         yield Client(url)
 
@@ -92,9 +100,9 @@ def test_nobody_known_is_answered_with_null(served):
     assert (found["tier"], found["stale"]) == (["unknown"], [True])
 
 
-def test_the_variant_that_worked_is_drawn_with_its_propensity(served):
+def test_the_variant_that_worked_is_drawn_with_its_propensity(served, written):
     """Shares add up to one; over many decisions the draws are as frequent as they say."""
-    drawn, told = 0, 0.0
+    drawn, told, before = 0, 0.0, len(written.read_text().splitlines())
     for number in range(200):
         asked = _asking(
             client_id=["acme"] * 2,
@@ -107,6 +115,10 @@ def test_the_variant_that_worked_is_drawn_with_its_propensity(served):
         assert sum(found["chosen"]) == 1
         drawn, told = drawn + found["chosen"][0], told + found["propensity"][0]
     assert abs(drawn - told) < 25
+    lines = [json.loads(line) for line in written.read_text().splitlines()[before:]]
+    assert [line["decision_id"] for line in lines] == [f"d-{number}" for number in range(200)]
+    assert sum(line["variant"] == "a" for line in lines) == drawn
+    assert all(0 < line["propensity"] <= 1 and line["model_version"] == 7 for line in lines)
     asked["inputs"][1]["data"] = ["may", "may"]
     asked["inputs"][2]["data"] = ["plain", "hero"]
     found = values(served.infer("variant", asked)[1])

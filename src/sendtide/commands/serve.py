@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,9 @@ program = new_program()
 
 _Host = Annotated[str, typer.Option(help="Address to listen on; loopback unless there are keys.")]
 _Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free port.")]
+_Decisions = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Append each choice of a variant, as JSON.")
+]
 _Keys = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="API keys; needed beyond loopback.")
 ]
@@ -45,6 +48,7 @@ def serve(
     kafka: Kafka = None,
     kafka_config: KafkaConfig = None,
     pipeline: PipelineFile = None,
+    decisions: _Decisions = None,
 ) -> None:
     """Serve predictions (`/v2`, Open Inference Protocol), `/metrics` and the dashboard at `/`.
 
@@ -53,7 +57,7 @@ def serve(
     `sendtide endpoint` is the same.
 
     Example: `sendtide serve --redis redis://cache:6379/0 --host 0.0.0.0 --keys keys.toml` ·
-    `sendtide serve --redis redis://cache:6379/0 --kafka broker:9092 --pipeline acme.toml`
+    `sendtide serve --redis redis://cache:6379/0 --kafka broker:9092 --decisions chosen.jsonl`
     """
     reader, deployment, content = RedisReader(url_of(redis)), pipeline_of(pipeline), None
     feed = None
@@ -62,8 +66,10 @@ def serve(
         servers = servers_of(kafka, kafka_config)
         feed = ModelFeed(servers.client(), deployment.topics.full_name(MODELS), content)
         feed.start()
+    log = endpoint.DecisionLog(decisions) if decisions else None
+    options: dict[str, Any] = {"log": log} if log else {}
     threshold = deployment.subject.threshold
-    inferrer = endpoint.Inferrer(reader, content=content, subject_threshold=threshold)
+    inferrer = endpoint.Inferrer(reader, content=content, subject_threshold=threshold, **options)
     application = endpoint.build(reader, {"/": Dashboard(reader)}, inferrer)
     shown = f"[{host}]" if ":" in host else host
     note(f"dashboard http://{shown}:{port}/  endpoint /v2  metrics /metrics")
@@ -72,4 +78,6 @@ def serve(
     finally:
         if feed is not None:
             feed.stop()
+        if log is not None:
+            log.close()
         reader.close()

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.endpoint.decisions import Decision
 from sendtide.endpoint.tensors import Column, OutputTensor
 from sendtide.endpoint.web import Refusal
 from sendtide.events.hashing import hash_text
@@ -68,6 +69,7 @@ class Question:
 
     records: their records, layout 0 where unknown. zone: hashes of zone names, 0 for UTC. columns:
     the inputs as given. content: models of what a message is made of, if this server has them.
+    log: takes decisions.
     """
 
     clients: list[str]
@@ -81,6 +83,7 @@ class Question:
     given_id: str
     content: ContentModels | None
     subject_threshold: float
+    log: Callable[[Sequence[Decision]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,8 @@
 `subject`: P(open) of a subject line before it is sent, for a recipient, or for a client's
 recipients at large; `engaging` if it reaches the pipeline's threshold. `variant`: which of a
 campaign's variants to send. Rows of one client, campaign and `decision_id` are one decision: one of
-them is `chosen`, drawn with exactly its `propensity`. Log that beside what became of the message:
-`sendtide lab policy` reads such logs. The same decision_id asked of the same model version draws
-the same variant.
+them is `chosen`, drawn with exactly its `propensity`, and written down (`decisions`). The same
+decision_id asked of the same model version draws the same variant.
 
 Their states come from the topic `ml.models`, not from Redis; a server that was not told of Kafka
 answers 503.
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.endpoint.answers import TRUST, ContentModels, Question, ServedModel, trust
+from sendtide.endpoint.decisions import Decision
 from sendtide.endpoint.tensors import Column, OutputTensor
 from sendtide.endpoint.web import Refusal
 from sendtide.events.creative import MAX_SUBJECT, creative_of
@@ -85,6 +85,21 @@ def _variant(question: Question) -> list[OutputTensor]:
         scores[rows], shares[rows], place = models.variant_choice(key[0], variants[rows], seed)
         chosen[rows[place]] = True
     question.records[:] = _known(models, question.clients)
+    question.log(
+        [
+            Decision(
+                at_ms=question.now_ms,
+                client_id=question.clients[i],
+                campaign_id=campaigns[i],
+                decision_id=decisions[i],
+                variant=names[i],
+                propensity=float(shares[i]),
+                open_probability=float(scores[i]),
+                model_version=int(question.records["model_version"][i]),
+            )
+            for i in np.flatnonzero(chosen).tolist()
+        ]
+    )
     scores[question.records["layout"] == 0] = np.nan
     return [
         OutputTensor("open_probability", "FP64", scores),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sendtide.endpoint.access import Grant
 from sendtide.endpoint.answers import ContentModels, Question, ServedModel, windows, zone_codes
+from sendtide.endpoint.decisions import Decision
 from sendtide.endpoint.fallback import ClientFallback
 from sendtide.endpoint.tensors import (
     Column,
@@ -59,6 +60,7 @@ class Inferrer:
         limit_rows: int = LIMIT_ROWS,
         content: ContentModels | None = None,
         subject_threshold: float = SUBJECT_THRESHOLD,
+        log: Callable[[Sequence[Decision]], None] = lambda _: None,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self._reader = reader
@@ -68,6 +70,7 @@ class Inferrer:
         self._now_ms = now_ms
         self._content = content
         self._subject_threshold = subject_threshold
+        self._log = log
 
     def infer(
         self, model: ServedModel, body: bytes, json_bytes: int | None, grant: Grant, given_id: str
@@ -126,6 +129,7 @@ class Inferrer:
             given_id=given_id,
             content=self._content,
             subject_threshold=self._subject_threshold,
+            log=self._log,
         )
 
     def _records(self, clients: list[str], recipients: list[str] | None) -> NDArray[np.void]:
