@@ -61,7 +61,12 @@ def restore(
     meta: Mapping[str, Any],  # noqa: ARG001
     columns: Columns,
 ) -> RecipientPartition:
-    """State out of `snapshot`; goes on exactly as the one that was written down."""
+    """State out of `snapshot`; goes on exactly as the one that was written down.
+
+    Snapshots of before creatives are read: their pending sends have none.
+    """
+    without = np.zeros(len(columns["pending.identity"]), np.uint64)
+    columns = {"creatives": np.zeros(0, np.uint8), "pending.creative": without, **columns}
     state = RecipientPartition(number, settings)
     people = _structured(columns, "people", RECIPIENT)
     n = len(people)
