@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sendtide.events.creative import creative_of
 from sendtide.events.examples import (
     EXAMPLE_COLUMNS,
     PERIOD_BITS,
@@ -16,6 +17,15 @@ from sendtide.events.hashing import GROUPS
 from sendtide.events.rhythm import BINS, EVIDENCE
 
 START_MS = 1_780_000_000_000
+CREATIVES = np.concatenate(
+    [
+        creative_of(subject="Big sale today"),
+        creative_of(subject="Your invoice 4711"),
+        creative_of(subject="🎉 You are invited", variant="hero", campaign="may", augmented=True),
+        creative_of(variant="plain", campaign="may", clickable_images=3, angle="front"),
+        creative_of(variant="plain", campaign="june", clickable_images=3, angle="front"),
+    ]
+)
 
 
 def words(counts: Any) -> Any:
@@ -60,6 +70,7 @@ def example_rows(
         "bounced": np.zeros(n),
         "unsubscribed": ~opened & (rng.random(n) < 0.01),
         "complained": ~opened & (rng.random(n) < 0.005),
+        "creative": np.random.default_rng([seed, 2]).integers(0, len(CREATIVES) + 1, n),
         "arm": rng.choice(3, n, p=[0.7, 0.25, 0.05]),
         "group": rng.integers(0, GROUPS, n),
         "open_delay_s": np.where(opened, 60, -1),
@@ -79,8 +90,16 @@ def block(
     """Some of the rows as one block; its tables of names start anywhere but at the first row's."""
     cut = {name: column[part] for name, column in rows.items()}
     names = [f"client-{i}" for i in range(int(rows["client"].max()) + 1)]
+    turned = len(cut["creative"]) % len(CREATIVES)
+    places = (cut["creative"].astype(np.int64) - 1 - turned) % len(CREATIVES) + 1
+    cut["creative"] = np.where(cut["creative"] == 0, 0, places).astype("<u4")
     return ExampleBlock(
-        kind=kind, origin=origin, clients=names, segments=["", "new", "old"], columns=cut
+        kind=kind,
+        origin=origin,
+        clients=names,
+        segments=["", "new", "old"],
+        columns=cut,
+        creatives=np.roll(CREATIVES, -turned),
     )
 
 

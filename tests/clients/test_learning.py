@@ -71,6 +71,7 @@ def test_every_target_is_scored_on_what_was_predicted_before() -> None:
     assert {s.model for s in partition.summaries()} == {
         "send-time",
         *(f"{target}-propensity" for target in TARGETS),
+        *("subject", "variant"),
     }
 
 
@@ -136,7 +137,8 @@ def test_opens_are_always_learned() -> None:
         ClientSettings(targets=("click",))
     partition = ClientPartition(0, ClientSettings(targets=("open",)))
     partition.apply(block(example_rows(50), "label"))
-    assert {s.model for s in partition.summaries()} == {"send-time", "open-propensity"}
+    models = {s.model for s in partition.summaries()} - {"subject", "variant"}
+    assert models == {"send-time", "open-propensity"}
 
 
 def test_binned_ranks_are_close_to_exact_ones() -> None:
@@ -218,10 +220,11 @@ def test_models_are_handed_out_when_they_changed() -> None:
     first = {s.key(): s.model_version for s in partition.take_models()}
     assert partition.take_models() == []
     more = example_rows(1, seed=5, first=300)
+    more["creative"][:] = 1  # a subject without a variant
     partition.apply(block(more, "label"))
     second = {s.key(): s.model_version for s in partition.take_models()}
-    assert len(first) == 7
-    assert len(second) == 3
+    assert len(first) == 13
+    assert len(second) == 4
     assert all(second[key] == first[key] + 1 for key in second)
     partition.apply(block(example_rows(5, seed=6, first=400), "exposure"))
     assert partition.take_models() == []

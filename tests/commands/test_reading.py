@@ -6,11 +6,19 @@ import json
 
 import numpy as np
 import pytest
+from confluent_kafka import Producer
 
+from sendtide.commands.deployment import create_missing, topic_specs
 from sendtide.commands.readings import summed_events
+from sendtide.events.creative import creative_of
 from sendtide.events.records import CONTROL_FLAG, RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
+from sendtide.events.topics import MODELS
+from sendtide.models.content_directory import ContentDirectory, subject_columns
+from sendtide.models.registry import ModelState
+from sendtide.models.subject import SubjectBank
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import ClientLift, ModelSummary, Owner, RecipientRows, RedisSink
+from sendtide.stages.model_feed import ModelFeed
 
 WHO = "0123456789abcdef0123456789abcdef"
 NEWEST_MS = 1_790_000_000_000
@@ -120,6 +128,57 @@ def test_a_prediction_is_explained_with_its_week(program, url):
     assert found["best_hour"] == 33
     assert len(found["scores"]) == 168
     assert found["scores"][33] == pytest.approx(0.5)
+
+
+@pytest.fixture(scope="module")
+def told(cluster):
+    """Brokers of a cluster on whose ml.models client acme likes gifts."""
+    create_missing(cluster.kafka, topic_specs(Pipeline()))
+    bank, rows, codes = SubjectBank(), np.zeros(200, np.int64), np.arange(200) % 2
+    bank.grow(1)
+    made = np.concatenate([creative_of(subject=text) for text in ("gift for you", "terms")])
+    bank.learn(rows, made, codes, np.full(200, 0.5), codes == 0)
+    state = ModelState(
+        client_id="acme",
+        model="subject",
+        kind="subject",
+        model_version=200,
+        learned=200,
+        newest_event_ms=NEWEST_MS,
+        columns=subject_columns(bank.weights[0]),
+    )
+    producer = Producer({"bootstrap.servers": cluster.kafka.brokers})
+    producer.produce(MODELS.name, state.to_bytes(), state.key())
+    assert producer.flush(30) == 0
+    return cluster.kafka.brokers
+
+
+def test_a_feed_waits_for_its_topic(cluster):
+    """A server may start before the topics are created."""
+    late = Pipeline.model_validate({"topics": {"prefix": "late."}})
+    feed = ModelFeed(cluster.kafka.client(), late.topics.full_name(MODELS), ContentDirectory())
+    feed.start()
+    assert not feed.wait_caught_up(1.5)
+    create_missing(cluster.kafka, topic_specs(late))
+    assert feed.wait_caught_up(30.0)
+    feed.stop()
+
+
+def test_subjects_are_judged_for_the_recipient(program, url, told, tmp_path):
+    """Against the recipient's own rate and the file's threshold, with the words that matter."""
+    file = tmp_path / "p.toml"
+    file.write_text("[subject]\nthreshold = 0.6\n")
+    asked = ("predict", "acme", WHO, "--redis", url, "--kafka", told, "--pipeline", str(file))
+    asked += ("--subject", "a gift", "--subject", "new terms")
+    gift, terms = json.loads(program(*asked, "--json", "-").stdout)["subjects"]
+    assert gift["open_probability"] > 0.6 > 0.4 > terms["open_probability"]
+    assert (gift["engaging"], terms["engaging"]) == (True, False)
+    assert max(gift["because"], key=gift["because"].get) in {"gift", "gif", "ift"}
+    shown = program(*asked).stdout
+    assert "not engaging" in shown
+    refused = program("predict", "acme", WHO, "--redis", url, "--subject", "a gift")
+    assert refused.exit_code == 2
+    assert "--kafka" in refused.stderr
 
 
 def test_an_unknown_recipient_is_exit_1(program, url):

@@ -18,6 +18,7 @@ from sendtide.sinks import RedisReader
 from .asking import ANNA, BERT, NOW_MS, Client, asking, put, record, values
 
 PROPENSITIES = [f"{target}_propensity" for target in ("open", *RARE_TARGETS)]
+SERVED = ["send_time", *PROPENSITIES, "subject", "variant"]
 
 MONDAY_MS = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp() * 1000)
 HOUR_MS = 3_600_000
@@ -51,13 +52,13 @@ def test_model_metadata(client, name, version):
 
 def test_models_are_listed(client):
     """`GET /v2/models` names them all."""
-    assert client.get("/v2/models") == (200, {"models": ["send_time", *PROPENSITIES]})
+    assert client.get("/v2/models") == (200, {"models": SERVED})
 
 
 @pytest.mark.parametrize(
     ("path", "word"),
     [
-        ("/v2/models/churn", ", ".join(["send_time", *PROPENSITIES])),
+        ("/v2/models/churn", ", ".join(SERVED)),
         ("/v2/models/send_time/versions/7", "served: 1"),
         ("/v2/nothing", "GET /v2/models"),
         ("/nowhere", "GET /v2"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sendtide.events import topics
-from sendtide.events.columns import unpack
+from sendtide.events.columns import pack, unpack
+from sendtide.events.errors import CorruptData
 from sendtide.events.examples import EXAMPLE_COLUMNS, ExampleBlock
 from sendtide.events.messages import (
     AlertMessage,
@@ -156,3 +157,22 @@ def test_the_example_schema_describes_a_real_block():
         name: about["dtype"] for name, about in described.items()
     }
     assert list(packed["content"].shape[1:]) == described["content"]["row_shape"]
+
+
+def test_blocks_of_older_minor_versions_are_read():
+    """Columns that came later are zeros, and nothing was made of anything."""
+    columns = {name: np.ones(2, dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
+    columns |= {name: np.zeros(2, EXAMPLE_COLUMNS[name]) for name in ("client", "segment")}
+    columns["content"] = np.zeros((2, 5), "<f4")
+    columns["evidence"] = np.zeros((2, EVIDENCE), "|u1")
+    meta = {"version": "1.1", "kind": "label", "origin": 3, "clients": ["c"], "segments": [""]}
+    older = pack(meta, {n: c for n, c in columns.items() if n != "creative"})
+    block = ExampleBlock.from_bytes(older)
+    assert block.columns["creative"].tolist() == [0, 0]
+    assert len(block.creatives) == 0
+    assert block.columns["bounced"].tolist() == [1, 1]
+    damaged = pack(meta | {"version": "1.2"}, {**columns, "creatives": np.zeros(7, np.uint8)})
+    with pytest.raises(CorruptData, match="7 bytes of creatives"):
+        ExampleBlock.from_bytes(damaged)
+    with pytest.raises(CorruptData, match="names creative 1 of 1"):
+        ExampleBlock.from_bytes(pack(meta | {"version": "1.2"}, columns))

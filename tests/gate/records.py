@@ -8,6 +8,7 @@ from dataclasses import fields
 import numpy as np
 
 from sendtide.events.batch import Names
+from sendtide.events.creative import Creatives
 from sendtide.gate import EngagementGate, RequestGate, SendGate
 
 NOW_MS = 1_700_000_000_000
@@ -32,6 +33,12 @@ SEND = _COMMON | {
     "links": 12,
     "clickable_images": 3,
     "unclickable_images": 0,
+    "subject": "Anna, 20% off today",
+    "variant": "hero",
+    "image_width": 600,
+    "image_height": 400,
+    "augmented": True,
+    "angle": "front",
 }
 ENGAGEMENT = _COMMON | {
     "id": "e-1",
@@ -74,6 +81,9 @@ def assert_same_rows(left, right):
     """Both batches hold the same rows, bit for bit."""
     for column in fields(left):
         one, other = getattr(left, column.name), getattr(right, column.name)
+        if isinstance(one, Creatives):
+            assert one.rows.tobytes() == other.rows.tobytes()
+            one, other = one.codes, other.codes
         if isinstance(one, np.ndarray):
             assert one.dtype == other.dtype, column.name
         np.testing.assert_array_equal(one, other, column.name)

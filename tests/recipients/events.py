@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
+from sendtide.events.creative import Creatives, codes_of, creative_of
 from sendtide.events.messages import ENGAGEMENT_KINDS
 from sendtide.recipients import JoinSettings
 
@@ -33,13 +34,19 @@ def _common(rows, offset):
 
 
 def sends(rows, offset):
-    """`rows`: dicts of id, client, person, time, and `erase` for a tombstone."""
+    """`rows`: dicts of id, client, person, time, `subject` if any, `erase` for a tombstone."""
     n = len(rows)
+    texts = [r.get("subject") for r in rows]
+    made = np.concatenate([creative_of(subject=text) for text in texts])
+    told = np.array([text is not None for text in texts], bool)
+    codes = np.where(told, codes_of(made), np.uint64(0))
     return SendBatch(
         **_common(rows, offset),
         zone=np.zeros(n, np.uint64),
         segment=np.array([r["person"] % 3 for r in rows], np.uint64),
         content=np.full((n, 5), np.nan, np.float32),
+        creative=codes,
+        creatives=Creatives.of(made[told]),
         erase=np.array([r.get("erase", False) for r in rows], np.uint8),
     )
 

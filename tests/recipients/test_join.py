@@ -27,7 +27,13 @@ times = st.integers(0, 40).map(lambda h: START + h * HOUR // 2)
 
 def _send(number):
     return st.fixed_dictionaries(
-        {"id": st.integers(1, number), "person": people, "time": times, "client": st.just(11)}
+        {
+            "id": st.integers(1, number),
+            "person": people,
+            "time": times,
+            "client": st.just(11),
+            "subject": st.sampled_from([None, "Big sale", "Your invoice"]),
+        }
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.clients.challengers import Challengers
+from sendtide.clients.content import Content
 from sendtide.clients.learning import OPEN, Learning
 from sendtide.clients.loss_alarms import LossAlarms
 from sendtide.clients.outcome import ClientSummary
@@ -39,18 +40,25 @@ class ModelBook:
     watching: Watching
     loss_alarms: LossAlarms
     challengers: Challengers
+    content: Content
     exposed: I64
     newest_ms: I64
     _segments_of: dict[int, list[int]] | None = field(default=None, init=False)
 
     def summaries(self, row: int) -> list[ClientSummary]:
-        """All models of one client: send time, its propensities, its challengers."""
+        """All models of one client: send time, propensities, challengers, subject, variant."""
         propensities = [self.propensity(row, target) for target in self.learning.targets]
-        return [self.send_time(row), *propensities, *self._standings(row)]
+        return [self.send_time(row), *propensities, *self._standings(row), *self._contents(row)]
 
     def _standings(self, row: int) -> Iterator[ClientSummary]:
         for standing in self.challengers.standings(row):
             own = {**self._common(row), **asdict(standing), "model_version": standing.learned}
+            yield ClientSummary(**own, open_rate=self._open_rate(row))
+
+    def _contents(self, row: int) -> Iterator[ClientSummary]:
+        for model, learned, _ in self.content.known(row):
+            own = {**self._common(row), **self.content.measures(row, model)}
+            own |= {"model": model, "learned": learned, "model_version": learned}
             yield ClientSummary(**own, open_rate=self._open_rate(row))
 
     def send_time(self, row: int) -> ClientSummary:
@@ -80,8 +88,8 @@ class ModelBook:
             **(watched if target == OPEN else {}),
         )
 
-    def states(self, row: int) -> tuple[ModelState, ModelState]:
-        """Send time and propensities of one client, with copies of their numbers."""
+    def states(self, row: int) -> list[ModelState]:
+        """All that travels of one client's models, with copies of their numbers."""
         learning = self.learning
         segments = self._segment_rows(row)
         hours = {
@@ -96,10 +104,12 @@ class ModelBook:
         one = slice(row, row + 1)
         weights = learning.bank.columns(one)
         weights |= learning.rates.columns(one)
-        return (
-            self._state(row, self.settings.send_time_model, "send_time", hours),
-            self._state(row, self.settings.propensity_model, "propensity", weights),
-        )
+        learned = int(learning.learned()[row])
+        return [
+            self._state(row, self.settings.send_time_model, "send_time", learned, hours),
+            self._state(row, self.settings.propensity_model, "propensity", learned, weights),
+            *(self._state(row, name, name, n, found) for name, n, found in self.content.known(row)),
+        ]
 
     def all_clients(self) -> ModelState:
         """Hours over all clients of this partition."""
@@ -121,9 +131,8 @@ class ModelBook:
         )
 
     def _state(
-        self, row: int, model: str, kind: str, columns: dict[str, NDArray[Any]]
+        self, row: int, model: str, kind: str, learned: int, columns: dict[str, NDArray[Any]]
     ) -> ModelState:
-        learned = int(self.learning.learned()[row])
         return ModelState(
             client_id=self.roster.names[row],
             model=model,

@@ -1,7 +1,7 @@
 """Stage B's logic for one partition of `ml.examples`: from blocks to models and judgements.
 
     block -> rows seen for the first time -> rows of clients
-        labels    -> predict, score, learn -> hours, loss alarms, challengers, lift
+        labels    -> predict, score, learn -> hours, loss alarms, challengers, content, lift
         exposures -> predict -> references or windows -> drift alarms
 
 All state is a function of the rows in the topic's order: how they were cut into blocks, and which
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.clients.challengers import Challengers
+from sendtide.clients.content import Content
 from sendtide.clients.learning import OPEN, Learning
 from sendtide.clients.lift import LIFT_COLUMNS, LiftCounts, LiftSummary
 from sendtide.clients.loss_alarms import LossAlarms
@@ -43,7 +44,10 @@ I64 = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
 _VERSION: Final = "4.0"
-_PARTS: Final = ("roster", "repeats", "learning", "loss_alarms", "watching", "challengers", "lift")
+_PARTS: Final = (
+    *("roster", "repeats", "learning", "loss_alarms", "watching", "challengers"),
+    *("content", "lift"),
+)
 
 
 def _check(block: ExampleBlock) -> None:
@@ -76,12 +80,14 @@ class ClientPartition:
         self.watching = Watching(settings)
         self.challengers = Challengers(settings.challengers)
         self.lift = LiftCounts(settings.control_share, settings.control_salt)
+        self.content = Content()
         self.exposed: I64 = np.zeros(0, np.int64)
         self.newest_ms: I64 = np.zeros(0, np.int64)
         # What has been handed out is no state: after a restore everything is handed out again.
         self._unsummarised: set[int] = set()
         self._unpublished: set[int] = set()
         self._unjudged: set[int] = set()
+        self._versions: dict[bytes, int] = {}
 
     def apply(self, block: ExampleBlock) -> ClientOutcome:
         """Take one block.
@@ -154,6 +160,8 @@ class ClientPartition:
         exposed, opened = lesson.exposed, lesson.facts[:, OPEN]
         self.lift.add(rows[exposed], {name: columns[name][exposed] for name in LIFT_COLUMNS})
         rows, times = rows[exposed], columns["time_ms"][exposed]
+        base_rates, codes = lesson.predictions[:, OPEN], columns["creative"][exposed]
+        self.content.learn(rows, block.creatives, codes, base_rates, opened)
         outcome.learned = LearnedRows(
             origin=np.full(len(rows), block.origin, np.int64),
             send_offset=columns["send_offset"][exposed],
@@ -190,6 +198,7 @@ class ClientPartition:
             watching=self.watching,
             loss_alarms=self.loss_alarms,
             challengers=self.challengers,
+            content=self.content,
             exposed=self.exposed,
             newest_ms=self.newest_ms,
         )
@@ -216,11 +225,13 @@ class ClientPartition:
         self._unjudged = set(np.flatnonzero(self.learning.learned()).tolist())
 
     def take_models(self) -> list[ModelState]:
-        """States of all models of each client that learned since the last call, and `all`."""
+        """States of all models that learned since the last call, and `all`."""
         changed = sorted(self._unpublished)
         self._unpublished.clear()
         book = self._book()
         states = [s for row in changed for s in book.states(row)]
+        states = [s for s in states if self._versions.get(s.key()) != s.model_version]
+        self._versions |= {s.key(): s.model_version for s in states}
         return [*states, book.all_clients()] if changed else states
 
     def counts(self) -> dict[str, int]:
@@ -245,6 +256,7 @@ class ClientPartition:
             "watching": self.watching.snapshot(clients),
             "challengers": self.challengers.snapshot(),
             "lift": self.lift.snapshot(clients),
+            "content": self.content.snapshot(clients),
         }
         columns = {f"{p}.{n}": column for p in _PARTS for n, column in parts[p].items()}
         columns["exposed"] = self.exposed[:clients].copy()
@@ -283,6 +295,7 @@ class ClientPartition:
             self.watching.restore(part["watching"])
             self.challengers.restore(part["challengers"])
             self.lift.restore(part["lift"])
+            self.content.restore(part["content"])
             self.exposed, self.newest_ms = columns["exposed"].copy(), columns["newest_ms"].copy()
         except (KeyError, ValueError) as error:
             msg = f"snapshot of clients' partition {number} does not fit this build: {error!r}"

@@ -90,10 +90,10 @@ class _Way:
             SendGate(max_future_ms=pipeline.sends.max_future_ms, **names),
             EngagementGate(max_future_ms=pipeline.engagements.max_future_ms, **names),
         )
-        recipients = RecipientPartition(0, join_settings(pipeline), policy_settings(pipeline))
+        self._recipients = RecipientPartition(0, join_settings(pipeline), policy_settings(pipeline))
         self._steps: tuple[Callable[[Any], Outcome], ...] = (
-            recipients.apply_sends,
-            recipients.apply_engagements,
+            self._recipients.apply_sends,
+            self._recipients.apply_engagements,
         )
         self.stage = ClientPartition(0, client_settings(pipeline))
         self._offsets = [0, 0]
@@ -118,7 +118,8 @@ class _Way:
     def cut(self, columns: Any, kind: ExampleKind) -> Iterator[ExampleBlock]:
         """Example rows as blocks of the one partition."""
         if columns is not None and len(columns["send_offset"]):
-            for _, block in blocks(columns, kind, 0, self.clients, self.segments, 1):
+            tables = self.clients, self.segments, self._recipients.creatives
+            for _, block in blocks(columns, kind, 0, *tables, 1):
                 yield block
 
 

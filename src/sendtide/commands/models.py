@@ -10,6 +10,7 @@ import typer
 from sendtide.commands.options import JsonFile, PipelineFile, RedisUrl, pipeline_of, url_of
 from sendtide.commands.output import publish, table
 from sendtide.commands.program import new_program
+from sendtide.models.content_directory import SUBJECT, VARIANT
 from sendtide.pipeline import Model, Pipeline
 from sendtide.sinks import ModelMetrics, RedisReader
 
@@ -28,6 +29,10 @@ _COLUMNS: Final = (
     "log_loss",
     "ece",
 )
+
+
+_OF_CONTENT: Final = (SUBJECT, VARIANT)
+"""Learned wherever sends tell what they are made of; no pipeline file names them."""
 
 
 @program.command()
@@ -57,8 +62,8 @@ def _row(metrics: ModelMetrics, pipeline: Pipeline) -> dict[str, Any]:
     return {
         "client": own.client_id,
         "model": own.model,
-        "kind": declared.kind if declared else None,
-        "role": _role(declared),
+        "kind": own.model if own.model in _OF_CONTENT else declared.kind if declared else None,
+        "role": "champion" if own.model in _OF_CONTENT else _role(declared),
         "version": own.model_version,
         "learned": own.learned,
         "auc": own.auc,

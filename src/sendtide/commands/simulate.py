@@ -64,6 +64,12 @@ def simulate(
         bool,
         typer.Option("--spoil", help="Mix in duplicates, late and broken records, erasures."),
     ] = False,
+    content: Annotated[
+        bool,
+        typer.Option(
+            "--content/--no-content", help="Sends tell subject, variant and images, which matter."
+        ),
+    ] = True,
     json: JsonFile = None,
 ) -> None:
     """Send simulated mail, opens, clicks and requests: a past, then the present until stopped.
@@ -77,6 +83,7 @@ def simulate(
         recipients=recipients,
         reaction_speed=reaction_speed,
         hot_share=hot_share,
+        content_told=content,
     )
     simulator = Simulator(scenario)
     trouble = _Trouble(seed, deployment) if spoil else None

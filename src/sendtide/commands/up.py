@@ -147,7 +147,8 @@ class _Run:
         cluster, wishes = self._cluster, self._wishes
         workers = [cluster.start_worker(n) for n in range(1, wishes.workers + 1)]
         served = cluster.start(
-            "serve", "serve", "--redis", cluster.redis, "--port", str(wishes.port),
+            "serve", "serve", *cluster.addresses(), "--redis", cluster.redis,
+            "--port", str(wishes.port),
             address=self._url,
         )  # fmt: skip
         simulator = self._start_simulator() if wishes.simulate else None

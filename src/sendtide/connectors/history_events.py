@@ -18,6 +18,7 @@ from sendtide.connectors.history import History
 from sendtide.connectors.mapping import FACTS
 from sendtide.connectors.tables import NEVER
 from sendtide.events.batch import EngagementBatch, SendBatch
+from sendtide.events.creative import Creatives
 from sendtide.events.hashing import hash_text
 from sendtide.events.messages import ENGAGEMENT_KINDS
 
@@ -124,6 +125,8 @@ def _sends(history: History, clients: U64, rows: I64) -> SendBatch:
         zone=history.zone[rows],
         segment=history.segment[rows],
         content=history.content[rows],
+        creative=np.zeros(len(rows), np.uint64),
+        creatives=Creatives.none(),
         erase=np.zeros(len(rows), np.uint8),
     )
 

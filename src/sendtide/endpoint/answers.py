@@ -13,22 +13,23 @@ where that has no hours, with tier `unknown`, NaN and `stale`: true. No number i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sendtide.endpoint.tensors import OutputTensor
+from sendtide.endpoint.decisions import Decision
+from sendtide.endpoint.tensors import Column, OutputTensor
 from sendtide.endpoint.web import Refusal
 from sendtide.events.hashing import hash_text
 from sendtide.events.messages import MAX_TIME_MS, MAX_WINDOW_MS, MIN_TIME_MS
 from sendtide.events.records import HOURS_PER_WEEK, RARE_TARGETS, TIERS, decode_scores
 from sendtide.events.time import ZoneTable, known_zones
 
-__all__ = ["MODELS", "Question", "ServedModel"]
+__all__ = ["MODELS", "TRUST", "ContentModels", "Question", "ServedModel", "trust"]
 
 HOUR_MS: Final = 3_600_000
 WEEK_MS: Final = HOURS_PER_WEEK * HOUR_MS
@@ -42,24 +43,52 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 
+class ContentModels(Protocol):
+    """The models' read side (`models.content_directory`)."""
+
+    def newest(self, clients: Sequence[str], kind: str) -> tuple[I64, I64]:
+        """(n,) versions and (n,) newest event times of clients' models; 0 without one."""
+        ...
+
+    def subject_probability(
+        self, clients: Sequence[str], subjects: Sequence[str], base_rates: F64
+    ) -> F64:
+        """(n,) P(open) of subjects to recipients who open at these rates."""
+        ...
+
+    def variant_choice(
+        self, client: str, variants: NDArray[np.void], seed: int
+    ) -> tuple[F64, F64, int]:
+        """(k,) P(open), (k,) propensities, and the place of the one drawn."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """n rows asked about.
 
-    records: their records, layout 0 where unknown. zone: hashes of zone names, 0 for UTC.
+    records: their records, layout 0 where unknown. zone: hashes of zone names, 0 for UTC. columns:
+    the inputs as given. content: models of what a message is made of, if this server has them.
+    log: takes decisions.
     """
 
+    clients: list[str]
+    columns: Mapping[str, Column]
     records: NDArray[np.void]
     window_start_ms: I64
     window_end_ms: I64
     zone: NDArray[np.uint64]
     now_ms: int
     stale_after_s: float
+    given_id: str
+    content: ContentModels | None
+    subject_threshold: float
+    log: Callable[[Sequence[Decision]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """One model of the protocol: its words and its arithmetic."""
+    """One model of the protocol: its words, its arithmetic, the inputs `needed`."""
 
     name: str
     about: str
@@ -67,11 +96,12 @@ class ServedModel:
     outputs: dict[str, str]
     optional_outputs: frozenset[str]
     answer: Callable[[Question], list[OutputTensor]]
+    needed: tuple[str, ...] = ("client_id", "recipient_id")
 
 
 _WHO: Final = {"client_id": "BYTES", "recipient_id": "BYTES"}
 _WINDOW: Final = {"window_start_ms": "INT64", "window_end_ms": "INT64", "timezone": "BYTES"}
-_TRUST: Final = {
+TRUST: Final = {
     "tier": "BYTES",
     "model_version": "INT64",
     "event_time_ms": "INT64",
@@ -118,7 +148,7 @@ def zone_codes(names: list[str] | None, n: int) -> NDArray[np.uint64]:
     return np.array([codes[name] for name in names], np.uint64)
 
 
-def _trust(question: Question) -> list[OutputTensor]:
+def trust(question: Question) -> list[OutputTensor]:
     """What every answer says about itself."""
     records = question.records
     known = records["layout"] != 0
@@ -145,7 +175,7 @@ def _propensity(target: str, question: Question) -> list[OutputTensor]:
         column = records["propensities"][:, RARE_TARGETS.index(target)]
     probability = column.astype(np.float64)
     probability[records["layout"] == 0] = np.nan
-    return [OutputTensor(f"{target}_probability", "FP64", probability), *_trust(question)]
+    return [OutputTensor(f"{target}_probability", "FP64", probability), *trust(question)]
 
 
 def _served(target: str, about: str) -> ServedModel:
@@ -153,7 +183,7 @@ def _served(target: str, about: str) -> ServedModel:
         name=f"{target}_propensity",
         about=f"the probability that this recipient {about} the next message",
         inputs=_WHO,
-        outputs={f"{target}_probability": "FP64", **_TRUST},
+        outputs={f"{target}_probability": "FP64", **TRUST},
         optional_outputs=frozenset(),
         answer=partial(_propensity, target),
     )
@@ -174,7 +204,7 @@ def _send_time(question: Question) -> list[OutputTensor]:
         OutputTensor("send_at_ms", "INT64", at),
         OutputTensor("open_probability", "FP64", probability),
         OutputTensor("scores", "FP32", scores),
-        *_trust(question),
+        *trust(question),
     ]
 
 
@@ -212,7 +242,7 @@ MODELS: Final = {
                 "send_at_ms": "INT64",
                 "open_probability": "FP64",
                 "scores": "FP32",
-                **_TRUST,
+                **TRUST,
             },
             optional_outputs=frozenset({"scores"}),
             answer=_send_time,

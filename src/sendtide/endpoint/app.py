@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from sendtide.endpoint.access import GRANT
 from sendtide.endpoint.answers import MODELS, ServedModel
+from sendtide.endpoint.content import CONTENT_MODELS
 from sendtide.endpoint.inference import Inferrer
 from sendtide.endpoint.meters import Meters
 from sendtide.endpoint.web import (
@@ -42,6 +43,7 @@ LIMIT_WAITING: Final = 64
 """Requests that may wait for a thread; beyond it the answer is 503 at once, not a long wait."""
 INTERFACE_VERSION: Final = "1"
 _RETRY: Final = [(b"retry-after", b"1")]
+_SERVED: Final = {**MODELS, **CONTENT_MODELS}
 
 
 def _package_version() -> str:
@@ -113,7 +115,7 @@ class Endpoint:
             ready = await self._is_ready()
             return 200 if ready else 503, {"live": True, "ready": ready}
         if parts == ["models"]:
-            return 200, {"models": list(MODELS)}
+            return 200, {"models": list(_SERVED)}
         if parts[-1] == "ready":
             name, ready = _model(parts[:-1]).name, await self._is_ready()
             return 200 if ready else 503, {"name": name, "ready": ready}
@@ -171,12 +173,12 @@ def _model(parts: list[str]) -> ServedModel:
     name = parts[1] if len(parts) > 1 and parts[0] == "models" else None
     if name is None or (len(parts) != 2 and (len(parts) != 4 or parts[2] != "versions")):
         raise Refusal(404, "there is nothing here; see GET /v2/models")
-    if name not in MODELS:
-        raise Refusal(404, f"model {name[:80]!r} is unknown; served: {', '.join(MODELS)}")
+    if name not in _SERVED:
+        raise Refusal(404, f"model {name[:80]!r} is unknown; served: {', '.join(_SERVED)}")
     if len(parts) == 4 and parts[3] != INTERFACE_VERSION:
         msg = f"version {parts[3][:40]!r} of {name} is unknown; served: {INTERFACE_VERSION}"
         raise Refusal(404, msg)
-    return MODELS[name]
+    return _SERVED[name]
 
 
 def _server() -> dict[str, Any]:

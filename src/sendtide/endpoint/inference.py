@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -12,7 +12,8 @@ import orjson
 from numpy.typing import NDArray
 
 from sendtide.endpoint.access import Grant
-from sendtide.endpoint.answers import Question, ServedModel, windows, zone_codes
+from sendtide.endpoint.answers import ContentModels, Question, ServedModel, windows, zone_codes
+from sendtide.endpoint.decisions import Decision
 from sendtide.endpoint.fallback import ClientFallback
 from sendtide.endpoint.tensors import (
     Column,
@@ -24,12 +25,15 @@ from sendtide.endpoint.tensors import (
 )
 from sendtide.endpoint.web import Refusal
 from sendtide.events.errors import ConfigurationError
+from sendtide.events.records import RECIPIENT_RECORD
 from sendtide.sinks import Reader
 
 __all__ = ["Inference", "Inferrer"]
 
 DEFAULT_STALE_AFTER_S: Final = 7 * 86_400.0
 LIMIT_ROWS: Final = 10_000
+SUBJECT_THRESHOLD: Final = 0.2
+"""P(open) from which a subject is called engaging; the pipeline file's default."""
 
 
 def _now_ms() -> int:
@@ -54,6 +58,9 @@ class Inferrer:
         *,
         stale_after_s: float = DEFAULT_STALE_AFTER_S,
         limit_rows: int = LIMIT_ROWS,
+        content: ContentModels | None = None,
+        subject_threshold: float = SUBJECT_THRESHOLD,
+        log: Callable[[Sequence[Decision]], None] = lambda _: None,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self._reader = reader
@@ -61,6 +68,9 @@ class Inferrer:
         self._stale_after_s = stale_after_s
         self._limit_rows = limit_rows
         self._now_ms = now_ms
+        self._content = content
+        self._subject_threshold = subject_threshold
+        self._log = log
 
     def infer(
         self, model: ServedModel, body: bytes, json_bytes: int | None, grant: Grant, given_id: str
@@ -74,7 +84,7 @@ class Inferrer:
         request, raw = decode_request(body, json_bytes)
         columns, rows = read_inputs(request, raw, model.inputs, self._limit_rows)
         wanted = _wanted(request, model)
-        question = self._question(columns, rows, grant)
+        question = self._question(model, columns, rows, grant, request.id or given_id)
         outputs = model.answer(question)
         entries, tail = encode_outputs([x for x in outputs if x.name in wanted], wanted)
         answer = {
@@ -87,11 +97,13 @@ class Inferrer:
         head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
         return Inference(head + tail, len(head) if tail else None, rows)
 
-    def _question(self, columns: dict[str, Column], rows: int, grant: Grant) -> Question:
-        clients = cast("list[str] | None", columns.get("client_id"))
-        recipients = cast("list[str] | None", columns.get("recipient_id"))
-        if clients is None or recipients is None:
-            raise Refusal(400, "the inputs client_id and recipient_id (BYTES, [n]) are needed")
+    def _question(
+        self, model: ServedModel, columns: dict[str, Column], rows: int, grant: Grant, given_id: str
+    ) -> Question:
+        if not set(model.needed) <= columns.keys():
+            wanted = " and ".join(model.needed)
+            raise Refusal(400, f"the inputs {wanted} (BYTES, [n]) are needed")
+        clients = cast("list[str]", columns["client_id"])
         grant.check(clients)
         now_ms = self._now_ms()
         start, end = windows(
@@ -102,18 +114,29 @@ class Inferrer:
         )
         zone = zone_codes(cast("list[str] | None", columns.get("timezone")), rows)
         try:
-            records = self._reader.records(clients, recipients)
-            records = self._fallback.fill(clients, records)
+            records = self._records(clients, cast("list[str] | None", columns.get("recipient_id")))
         except ConfigurationError as error:
             raise Refusal(400, str(error)) from error
         return Question(
+            clients=clients,
+            columns=columns,
             records=records,
             window_start_ms=start,
             window_end_ms=end,
             zone=zone,
             now_ms=now_ms,
             stale_after_s=self._stale_after_s,
+            given_id=given_id,
+            content=self._content,
+            subject_threshold=self._subject_threshold,
+            log=self._log,
         )
+
+    def _records(self, clients: list[str], recipients: list[str] | None) -> NDArray[np.void]:
+        """Records of the recipients; of their clients where there are none, or nobody is named."""
+        if recipients is None:
+            return self._fallback.fill(clients, np.zeros(len(clients), RECIPIENT_RECORD)).copy()
+        return self._fallback.fill(clients, self._reader.records(clients, recipients)).copy()
 
 
 def _wanted(request: InferRequest, model: ServedModel) -> dict[str, bool]:

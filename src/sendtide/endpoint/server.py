@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from sendtide.endpoint.access import GRANT, Guard, Keys, is_loopback
 from sendtide.endpoint.app import Endpoint
+from sendtide.endpoint.inference import Inferrer
 from sendtide.endpoint.meters import Meters
 from sendtide.endpoint.web import App, Receive, Scope, Send, answer, answer_json
 from sendtide.events.errors import ConfigurationError
@@ -93,14 +94,16 @@ class MetricsPage:
         await answer(send, 200, text, CONTENT_TYPE.encode())
 
 
-def build(reader: Reader, pages: Mapping[str, App] | None = None) -> App:
+def build(
+    reader: Reader, pages: Mapping[str, App] | None = None, inferrer: Inferrer | None = None
+) -> App:
     """The endpoint, its metrics and further `pages` (prefix to application) as one application."""
     read_model = CollectorRegistry()
     read_model.register(ReadModelCollector(reader))
     meters = Meters()
     return Mount(
         {
-            "/v2": Endpoint(reader, meters=meters),
+            "/v2": Endpoint(reader, inferrer, meters),
             "/metrics": MetricsPage(meters.registry, read_model),
             **(pages or {}),
         }

@@ -154,7 +154,7 @@ def _from_json(tensor: InputTensor, count: int) -> Column:
         seen = f"{len(data)} values" if isinstance(data, list) else "no list"
         msg = f"input {tensor.name!r}: data has {seen}, its shape says {count}"
         raise Refusal(400, msg)
-    kind = str if tensor.datatype == "BYTES" else int
+    kind = {"BYTES": str, "BOOL": bool}.get(tensor.datatype, int)
     odd = next((x for x in data if type(x) is not kind), None)
     if odd is not None or None in data:
         msg = f"input {tensor.name!r} holds {odd!r:.80}; {tensor.datatype} needs {kind.__name__}"

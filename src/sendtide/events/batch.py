@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.events.creative import Creatives
+
 __all__ = ["EngagementBatch", "Names", "RequestBatch", "SendBatch"]
 
 I64 = NDArray[np.int64]
@@ -73,14 +75,18 @@ class SendBatch(_Rows):
     """Accepted rows of `email.sends`.
 
     zone, segment: hash of the name, 0 if absent. content: (n, 5) in the order of CONTENT_FIELDS,
-    NaN where absent. erase: rows that are tombstones (null value): the recipient is to be
-    forgotten; their event_time_ms is the record's timestamp and their identity is 0.
+    NaN where absent. creative: code of what the message is made of, among `creatives`, 0 for a
+    message that tells neither subject nor variant. erase: rows that are tombstones (null value):
+    the recipient is to be forgotten; their event_time_ms is the record's timestamp and their
+    identity is 0.
     """
 
     zone: U64
     segment: U64
     content: F32
+    creative: U64
     erase: U8
+    creatives: Creatives
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,13 +14,14 @@ repeats with one bit per send.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.columns import pack, unpack
+from sendtide.events.creative import ANGLES, BUCKETS, CREATIVE, NO_PLACE
 from sendtide.events.errors import CorruptData
 
 __all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "PERIODS", "PERIOD_BITS", "PERIOD_MS"]
@@ -66,6 +67,7 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     "bounced": "|u1",  # then it was no exposure, and the other facts say nothing
     "unsubscribed": "|u1",
     "complained": "|u1",
+    "creative": "<u4",  # labels only: place in ExampleBlock.creatives, from 1 on; 0 without one
     "arm": "|u1",  # 1: the recipient is of its client's control group; 0: not; 2: not known
     "group": "|u1",  # of recipients, by hash, the same for good: 0 to 63; see `hashing.GROUPS`
     "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
@@ -74,13 +76,14 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
 absent, and `evidence`, (n, rhythm.EVIDENCE) uint8, of labels: the recipient's hours before it."""
 
 _VERSION: Final = "1.2"
-_ADDED: Final = (
-    *("period_sends", "period_opens", "period"),
-    *("bounced", "unsubscribed", "complained"),
-)
-"""Columns that version 1.0 does not have; such blocks are read with zeros in their place."""
-_WITHOUT_ARMS: Final = ("1.0", "1.1")
-"""Versions whose blocks are read with arms not known."""
+_SINCE: Final = {
+    **dict.fromkeys(("period_sends", "period_opens", "period"), 1),
+    **dict.fromkeys(("bounced", "unsubscribed", "complained"), 1),
+    **dict.fromkeys(("creative", "group"), 2),
+}
+"""Minor version that brought a column; blocks of older ones are read with zeros in its place."""
+_ARMS_SINCE: Final = 2
+"""Blocks of older minor versions are read with arms not known."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class ExampleBlock:
     clients: list[str]
     segments: list[str]
     columns: dict[str, NDArray[np.generic]]
+    creatives: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, CREATIVE))
 
     def __len__(self) -> int:
         return len(self.columns["send_offset"])
@@ -105,7 +109,9 @@ class ExampleBlock:
             "clients": self.clients,
             "segments": self.segments,
         }
-        return pack(meta, self.columns)
+        shape = len(self.creatives), CREATIVE.itemsize
+        made = np.frombuffer(self.creatives.tobytes(), np.uint8).reshape(shape)
+        return pack(meta, {**self.columns, "creatives": made})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ExampleBlock:
@@ -119,11 +125,12 @@ class ExampleBlock:
         if str(meta.get("version", "")).split(".")[0] != "1":
             msg = f"example block has version {meta.get('version')!r}; this build reads 1.x"
             raise CorruptData(msg)
-        n = len(columns.get("send_offset", ()))
-        if meta["version"] == "1.0":
-            columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in _ADDED}
-        if meta["version"] in _WITHOUT_ARMS:
-            columns |= {"arm": np.full(n, NO_ARM, np.uint8), "group": np.zeros(n, np.uint8)}
+        minor, n = str(meta["version"]).partition(".")[2], len(columns.get("send_offset", ()))
+        later = [name for name, since in _SINCE.items() if since > int(minor or 0)]
+        columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in later}
+        if int(minor or 0) < _ARMS_SINCE:
+            columns["arm"] = np.full(n, NO_ARM, np.uint8)
+        creatives = _creatives(columns.pop("creatives", None))
         wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "|u1"}
         lengths = {len(columns[name]) for name in wanted if name in columns}
         wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]
@@ -131,9 +138,10 @@ class ExampleBlock:
             msg = f"example block with bad columns {wrong} or unequal lengths {sorted(lengths)}"
             raise CorruptData(msg)
         clients, segments = list(meta["clients"]), list(meta["segments"])
-        for name, table in (("client", clients), ("segment", segments)):
-            if len(columns[name]) and int(columns[name].max()) >= len(table):
-                msg = f"example block names {name} {int(columns[name].max())} of {len(table)}"
+        sizes = {"client": len(clients), "segment": len(segments), "creative": len(creatives) + 1}
+        for name, size in sizes.items():
+            if len(columns[name]) and int(columns[name].max()) >= size:
+                msg = f"example block names {name} {int(columns[name].max())} of {size}"
                 raise CorruptData(msg)
         return cls(
             kind=meta["kind"],
@@ -141,4 +149,23 @@ class ExampleBlock:
             clients=clients,
             segments=segments,
             columns=columns,
+            creatives=creatives,
         )
+
+
+def _creatives(packed: NDArray[Any] | None) -> NDArray[np.void]:
+    """The block's creatives; none in blocks from before them.
+
+    Raises:
+        CorruptData: bytes that are no creatives, which would address other places' memory.
+    """
+    data = b"" if packed is None else packed.tobytes()
+    if len(data) % CREATIVE.itemsize:
+        msg = f"example block has {len(data)} bytes of creatives of {CREATIVE.itemsize} bytes each"
+        raise CorruptData(msg)
+    rows = np.frombuffer(data, CREATIVE)
+    wrong = (rows["places"] >= BUCKETS) & (rows["places"] != NO_PLACE)
+    if wrong.any() or (rows["angle"] > ANGLES).any():
+        msg = f"example block has a creative with a place above {BUCKETS} or an unknown angle"
+        raise CorruptData(msg)
+    return rows

@@ -14,11 +14,14 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from sendtide.events.creative import MAX_SUBJECT
+
 __all__ = [
     "CONTENT_FIELDS",
     "CONTENT_LIMITS",
     "ENGAGEMENT_KINDS",
     "MAJOR_VERSION",
+    "MAX_IMAGE_SIDE",
     "MAX_RECORD_BYTES",
     "AlertMessage",
     "DeadLetterHeaders",
@@ -35,6 +38,7 @@ __all__ = [
 
 MAJOR_VERSION: Final = 1
 VERSION: Final = "1.0"
+SEND_VERSION: Final = "1.1"
 MAX_RECORD_BYTES: Final = 65_536
 """A larger record is refused as oversize; ESP webhook events are well below 4 KiB."""
 
@@ -54,6 +58,8 @@ CONTENT_LIMITS: Final[dict[str, int]] = {
 }
 """Content measures of a message and their largest allowed value; the smallest is 0."""
 CONTENT_FIELDS: Final[tuple[str, ...]] = tuple(CONTENT_LIMITS)
+MAX_IMAGE_SIDE: Final = 100_000
+"""Pixels, added up over a message's images."""
 
 # "(?!\n)$" ends every pattern: Python's "$" alone would let a trailing newline through, and the
 # same text must mean the same to the readers of the JSON Schema.
@@ -83,6 +89,7 @@ TimeMs = Annotated[
 ZoneName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9_+\-/]{1,64}(?!\n)$", description="IANA time zone")
 ]
+ImageSide = Annotated[int, Meta(ge=0, le=MAX_IMAGE_SIDE, description="pixels")]
 Revenue = Annotated[float, Meta(ge=0, le=10_000_000, description="in the client's own currency")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 HourOfWeek = Annotated[int, Meta(ge=0, le=167, description="0 is Monday 00:00, local time")]
@@ -103,9 +110,14 @@ ENGAGEMENT_KINDS: Final[tuple[str, ...]] = (
 
 
 class SendEvent(Struct, kw_only=True, frozen=True):
-    """`email.sends`: one message handed to a mailbox provider. Its `id` is the message's id."""
+    """`email.sends`: one message handed to a mailbox provider. Its `id` is the message's id.
 
-    version: Version = VERSION
+    Since 1.1: `subject`, which is made numbers at the gate and kept nowhere; `variant`, which of
+    its campaign's declared variants the message is; and its images: their width and height, a tag
+    of what they show, and whether they were augmented or are as they were taken.
+    """
+
+    version: Version = SEND_VERSION
     source: Name
     id: Identifier
     client_id: Name
@@ -123,6 +135,12 @@ class SendEvent(Struct, kw_only=True, frozen=True):
     unclickable_images: (
         Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["unclickable_images"])] | None
     ) = None
+    subject: Annotated[str, Meta(max_length=MAX_SUBJECT)] | None = None
+    variant: Name | None = None
+    image_width: ImageSide | None = None
+    image_height: ImageSide | None = None
+    augmented: bool | None = None
+    angle: Name | None = None
 
 
 class EngagementEvent(Struct, kw_only=True, frozen=True):

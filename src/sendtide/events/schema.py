@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from sendtide.events import topics
+from sendtide.events.creative import CREATIVE
 from sendtide.events.examples import EXAMPLE_COLUMNS
 from sendtide.events.messages import (
     CONTENT_FIELDS,
@@ -67,6 +68,12 @@ def _columns(named: dict[str, str]) -> dict[str, dict[str, Any]]:
         "fields": list(CONTENT_FIELDS),
     }
     columns["evidence"] = {"dtype": "|u1", "row_shape": [EVIDENCE]}
+    fields = [[name, *about] for name, *about in CREATIVE.descr]
+    columns["creatives"] = {
+        "dtype": "|u1",
+        "row_shape": [CREATIVE.itemsize],
+        "fields": fields,
+    }
     return columns
 
 

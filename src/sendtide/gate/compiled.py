@@ -24,6 +24,7 @@ from sendtide.events.messages import (
     SendEvent,
     SendRequest,
 )
+from sendtide.gate.creatives import CREATIVE_FIELDS, read_creatives
 from sendtide.gate.fields import (
     read_choices,
     read_decimals,
@@ -58,7 +59,9 @@ _CAMPAIGN: Final = _SENDS.index("campaign_id")
 _SEND_SEGMENT: Final = _SENDS.index("segment")
 _SEND_ZONE: Final = _SENDS.index("timezone")
 _CONTENT: Final = _SENDS.index(CONTENT_FIELDS[0])
-assert _SENDS[_CONTENT:] == CONTENT_FIELDS
+assert _SENDS[_CONTENT : _CONTENT + len(CONTENT_FIELDS)] == CONTENT_FIELDS
+_CREATIVE: Final = _SENDS.index("subject")
+assert _SENDS[_CREATIVE:] == CREATIVE_FIELDS
 _LIMITS: Final = np.array(list(CONTENT_LIMITS.values()), np.int64)
 
 _MESSAGE: Final = _ENGAGEMENTS.index("message_id")
@@ -191,6 +194,7 @@ def read_sends(
     zones: Any,
     segments: Any,
     content: Any,
+    drafts: Any,
 ) -> None:
     """Fill the rows of `email.sends` that are sure."""
     data = chunk.data
@@ -203,6 +207,7 @@ def read_sends(
         read_zones(data, found, _SEND_ZONE, names.zones, zones[first:last])
         for i in range(len(_LIMITS)):
             read_integers(data, found, _CONTENT + i, _LIMITS[i], content[first:last, i])
+        read_creatives(data, found, _CREATIVE, campaigns, content[first:last], drafts, first)
         _note(found, names, SEGMENT, _SEND_SEGMENT, segments[first:last])
         _note(found, names, ZONE_NAME, _SEND_ZONE, zones[first:last])
         _accept(found, names, columns, first, last)

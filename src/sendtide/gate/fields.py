@@ -31,15 +31,17 @@ from sendtide.gate.scan import (
     parse_integer,
 )
 
-__all__ = ["read_choices", "read_decimals", "read_flags", "read_identifiers", "read_integers"]
-__all__ += ["read_names", "read_recipients", "read_times", "read_versions", "read_zones"]
+__all__ = ["is_absent", "read_choices", "read_decimals", "read_flags", "read_identifiers"]
+__all__ += ["read_integers", "read_names", "read_recipients", "read_times", "read_versions"]
+__all__ += ["read_zones"]
 
 _MAX_NAME_BYTES: Final = 64
 _MAX_IDENTIFIER_BYTES: Final = 128  # characters for the authority, which reads longer ones
 
 
 @njit(cache=True)
-def _is_absent(tag: Any) -> bool:
+def is_absent(tag: Any) -> bool:
+    """Whether an optional field is left out or null."""
     return bool(tag == ABSENT or tag == NULL)  # noqa: SIM109 - compiled to two comparisons
 
 
@@ -65,7 +67,7 @@ def read_names(data: Any, found: Any, which: int, optional: bool, out: Any) -> N
     spans, tags, flags, sure = found
     for row in range(len(out)):
         out[row] = 0
-        if sure[row] == 0 or (optional and _is_absent(tags[row, which])):
+        if sure[row] == 0 or (optional and is_absent(tags[row, which])):
             continue
         start, end = spans[row, which, 0], spans[row, which, 1]
         if (
@@ -85,7 +87,7 @@ def read_zones(data: Any, found: Any, which: int, zones: Any, out: Any) -> None:
     spans, tags, flags, sure = found
     for row in range(len(out)):
         out[row] = 0
-        if sure[row] == 0 or _is_absent(tags[row, which]):
+        if sure[row] == 0 or is_absent(tags[row, which]):
             continue
         start, end = spans[row, which, 0], spans[row, which, 1]
         if (
@@ -156,7 +158,7 @@ def read_integers(data: Any, found: Any, which: int, limit: int, out: Any) -> No
     spans, tags, _, sure = found
     for row in range(len(out)):
         out[row] = np.nan
-        if sure[row] == 0 or _is_absent(tags[row, which]):
+        if sure[row] == 0 or is_absent(tags[row, which]):
             continue
         if tags[row, which] == INTEGER:
             value = parse_integer(data, spans[row, which, 0], spans[row, which, 1])
@@ -172,7 +174,7 @@ def read_decimals(data: Any, found: Any, which: int, limit: float, out: Any) -> 
     spans, tags, _, sure = found
     for row in range(len(out)):
         out[row] = 0.0
-        if sure[row] == 0 or _is_absent(tags[row, which]):
+        if sure[row] == 0 or is_absent(tags[row, which]):
             continue
         if tags[row, which] == INTEGER or tags[row, which] == DECIMAL:
             value = parse_decimal(data, spans[row, which, 0], spans[row, which, 1])
@@ -189,7 +191,7 @@ def read_flags(found: Any, which: int, out: Any) -> None:
     for row in range(len(out)):
         tag = tags[row, which]
         out[row] = 2 if tag == TRUE else 1 if tag == FALSE else 0
-        if out[row] == 0 and not _is_absent(tag):
+        if out[row] == 0 and not is_absent(tag):
             sure[row] = 0
 
 

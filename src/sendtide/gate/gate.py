@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
+from sendtide.events.creative import Creatives
 from sendtide.events.hashing import find_slot, hash_identity, hash_text
 from sendtide.events.time import known_zones
 from sendtide.gate.authority import Event, Reason, Refusal, judge
@@ -64,7 +65,9 @@ def _selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
     columns: dict[str, Any] = {}
     for column in fields(batch):
         values = getattr(batch, column.name)
-        if isinstance(values, list):
+        if isinstance(values, Creatives):
+            columns[column.name] = values
+        elif isinstance(values, list):
             columns[column.name] = [values[row] for row in np.flatnonzero(keep).tolist()]
         else:
             columns[column.name] = values[keep]
@@ -130,9 +133,13 @@ class Gate(ABC, Generic[Batch]):
                 refused.append(Refused(row, int(offsets[row]), refusal.reason, refusal.detail))
             else:
                 status[row] = _TAKEN
+        self._finish(batch)
         if refused:
             batch = _selected(batch, status != UNSURE)
         return batch, refused
+
+    def _finish(self, batch: Batch) -> None:
+        """Do what needs all rows; nothing, but for the sends."""
 
     def _read_fast(self, batch: Batch, chunk: Chunk, status: NDArray[np.uint8]) -> None:
         names = self._spellings(len(status))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
+from sendtide.events.creative import Creatives, codes_of, creative_of
 from sendtide.events.hashing import hash_identity
 from sendtide.events.messages import (
     CONTENT_FIELDS,
@@ -30,6 +31,7 @@ from sendtide.gate.compiled import (
     read_requests,
     read_sends,
 )
+from sendtide.gate.creatives import CREATIVE_FIELDS, Drafts, Traits
 from sendtide.gate.gate import Gate
 
 __all__ = ["EngagementGate", "RequestGate", "SendGate", "warm_up"]
@@ -57,6 +59,11 @@ class SendGate(Gate[SendBatch]):
 
     event = SendEvent
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._made: list[NDArray[np.void]] = []
+        self._known_subjects: dict[int, Traits] = {}
+
     def _allocate(self, offsets: I64, timestamps_ms: I64) -> SendBatch:
         n = len(offsets)
         return SendBatch(
@@ -64,12 +71,20 @@ class SendGate(Gate[SendBatch]):
             zone=np.zeros(n, np.uint64),
             segment=np.zeros(n, np.uint64),
             content=np.full((n, len(CONTENT_FIELDS)), np.nan, np.float32),
+            creative=np.zeros(n, np.uint64),
             erase=np.zeros(n, np.uint8),
+            creatives=Creatives.none(),
         )
 
     def _decode(self, batch: SendBatch, chunk: Chunk, common: Common, names: Spellings) -> None:
-        columns = (batch.zone, batch.segment, batch.content)
+        drafts = Drafts.room_for(len(batch))
+        columns = (batch.zone, batch.segment, batch.content, drafts)
         read_sends(chunk, self._fields, self._found, common, names, *columns)
+        rows = drafts.rows(chunk.data, self._known_subjects)
+        if len(rows):
+            codes = np.concatenate([np.zeros(1, np.uint64), codes_of(rows)])
+            batch.creative[:] = codes[drafts.number]
+            self._made.append(rows)
 
     def _write(self, batch: SendBatch, row: int, event: Event) -> None:
         assert isinstance(event, SendEvent)
@@ -77,6 +92,20 @@ class SendGate(Gate[SendBatch]):
         batch.segment[row] = self._learn(SEGMENT, event.segment)
         measures = [getattr(event, name) for name in CONTENT_FIELDS]
         batch.content[row] = [np.nan if value is None else value for value in measures]
+        if event.subject or event.variant is not None:
+            made = creative_of(
+                campaign=event.campaign_id,
+                clickable_images=event.clickable_images,
+                unclickable_images=event.unclickable_images,
+                **{name: getattr(event, name) for name in CREATIVE_FIELDS},
+            )
+            batch.creative[row] = codes_of(made)[0]
+            self._made.append(made)
+
+    def _finish(self, batch: SendBatch) -> None:
+        if self._made:
+            batch.creatives = Creatives.of(np.concatenate(self._made))
+            self._made = []
 
     def _forget(self, batch: SendBatch, row: int, key: bytes | None) -> None:
         forgotten = read_tombstone(key)

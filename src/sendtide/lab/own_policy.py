@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sendtide.clients import ClientPartition, ClientSettings, LiftSummary
 from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
+from sendtide.events.creative import Creatives
 from sendtide.events.hashing import hash_text
 from sendtide.events.messages import CONTENT_FIELDS, ENGAGEMENT_KINDS
 from sendtide.events.records import HOURS_PER_WEEK, SlotScores, intervals
@@ -133,6 +134,8 @@ class Sendtide:
             zone=self._zones,
             segment=np.zeros(n, np.uint64),
             content=np.full((n, len(CONTENT_FIELDS)), np.nan, np.float32),
+            creative=np.zeros(n, np.uint64),
+            creatives=Creatives.none(),
             erase=np.zeros(n, np.uint8),
         )
         self._carry(self._recipients.apply_sends(sends))
@@ -182,6 +185,6 @@ class Sendtide:
     def _carry(self, outcome: Any) -> None:
         """Take labels from recipients to clients."""
         if outcome.labels is not None:
-            made = blocks(outcome.labels, "label", 0, self._names, Names(), 1)
-            for _, block in made:
+            tables = self._names, Names(), self._recipients.creatives
+            for _, block in blocks(outcome.labels, "label", 0, *tables, 1):
                 self._clients.apply(block)

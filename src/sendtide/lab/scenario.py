@@ -45,6 +45,7 @@ class Scenario:
     Shares are probabilities. hot_share: of the recipients, all the first client's; the others'
     sizes follow Zipf's law with `zipf_exponent`. own_slot_share: how much of the mail a client
     sends in its own favourite hour (the confounding that naive open counts fall for).
+    content_told: sends tell subject, variant and images, which move the opens (`lab.messages`).
     reaction_speed: delays of engagements are divided by it, so that a short demo sees its opens.
     """
 
@@ -61,6 +62,7 @@ class Scenario:
     own_slot_share: float = 0.5
     reaction_speed: float = 1.0
     source: str = "lab"
+    content_told: bool = False
     drift: Drift | None = None
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from sendtide.events.messages import CONTENT_LIMITS, ENGAGEMENT_KINDS
 from sendtide.events.topics import ENGAGEMENTS, REQUESTS, SENDS
 from sendtide.events.wire import Records, RowWriter, cut, hexadecimal, hundredths, literal, number
 from sendtide.events.wire import text as spelled
+from sendtide.lab import messages
 from sendtide.lab.clock import HOUR_MS, LocalClock
 from sendtide.lab.ledger import Ledger
 from sendtide.lab.population import Population, mixed
@@ -55,7 +56,7 @@ class Simulator:
         self.reaction_speed = scenario.reaction_speed
         self._ordinal = 0
         self._clients = [f"client-{i:05d}" for i in range(scenario.clients)]
-        self._writers = _writers(scenario.source, self._clients)
+        self._writers = _writers(scenario.source, self._clients, scenario.content_told)
         self._slot_order, self._slot_ends = self._slots()
         self.records_per_send = self._records_per_send()
 
@@ -79,6 +80,8 @@ class Simulator:
         recipient = self._recipients(sent_at_ms)
         send = self._ordinals(sends)
         content, log_odds, campaign = self._content(recipient, sent_at_ms)
+        if self.scenario.content_told:
+            log_odds = log_odds + messages.effects(*messages.draw(send, self.scenario.seed))
         hours = self._clock.hour_of_week(self.population.zone[recipient], sent_at_ms)
         p_open = self.population.open_probability(recipient, hours, log_odds)
         self._waiting.put(
@@ -183,6 +186,8 @@ class Simulator:
     ) -> tuple[bytes, I64]:
         if self._ledger:
             self._ledger.sends(send, recipient)
+        if self.scenario.content_told:
+            content = [*content, *messages.columns(*messages.draw(send, self.scenario.seed))]
         return self._writers[0].write(
             self._identifiers(send),
             *self._common(recipient),
@@ -250,9 +255,12 @@ class Simulator:
         return 1 + len(drawn) / n + self.scenario.request_share
 
 
-def _writers(source: str, clients: list[str]) -> list[RowWriter]:
+def _writers(source: str, clients: list[str], content_told: bool) -> list[RowWriter]:
     """Writers of sends, engagements, requests and keys."""
-    head = [literal(f'{{"version":"1.0","source":"{source}"'), hexadecimal(',"id":"m-')]
+    head, told = (
+        [literal(f'{{"version":"{version}","source":"{source}"'), hexadecimal(',"id":"m-')]
+        for version in ("1.0", "1.1" if content_told else "1.0")
+    )
     who = [
         spelled('","client_id":"', clients),
         hexadecimal('","recipient_id":"'),
@@ -261,7 +269,8 @@ def _writers(source: str, clients: list[str]) -> list[RowWriter]:
     ]
     place = [spelled(',"segment":"', SEGMENTS), spelled('","timezone":"', ZONES), literal('"')]
     content = [number(f',"{name}":') for name in CONTENT_LIMITS]
-    sends = [*head, *who, number(',"campaign_id":"campaign-'), literal('"'), *place, *content]
+    content += messages.message_fields() if content_told else []
+    sends = [*told, *who, number(',"campaign_id":"campaign-'), literal('"'), *place, *content]
     engagements = [
         *head,
         *who,

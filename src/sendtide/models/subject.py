@@ -1,8 +1,8 @@
 """What a subject line does to opens: hashed tokens and form, learned against the expected rate.
 
-Features of a subject: hashed words and character trigrams (`events.hashing`), each 1 / sqrt(number
-of tokens), in `BUCKETS` places, then the form in `FORM`. The logistic regression has no intercept
-of its own; its margin is added to the log-odds of the rate the client's recipients open at anyway
+Features of a subject (`events.creative`): the places of its tokens among `BUCKETS`, each
+1 / sqrt(number of places), then its form, each at most 1. The logistic regression has no intercept
+of its own; its margin is added to the log-odds of the rate at which the recipient opens anyway
 (an offset, as in a generalised linear model: McCullagh and Nelder, 2nd ed., 6.2.3)::
 
     P(open) = sigmoid(log-odds(base rate) + w . x)
@@ -13,9 +13,6 @@ so w holds the subject's effect and not the list's. Steps are AdaGrad's (Duchi, 
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,72 +20,32 @@ from numba import njit
 from numpy.typing import NDArray
 from river import base
 
-from sendtide.events.hashing import hash_text
+from sendtide.events.creative import (
+    BUCKETS,
+    FORM,
+    NO_PLACE,
+    TOKENS,
+    creative_of,
+    subject_tokens,
+    subject_traits,
+)
 
-__all__ = ["BUCKETS", "FORM", "MAX_CHARACTERS", "Subject", "SubjectBank", "explain"]
-__all__ += ["subject_features", "tokens_of"]
+__all__ = ["WIDTH", "Subject", "SubjectBank", "explain", "has_subject"]
 
-BUCKETS: Final = 4_096
-FORM: Final = ("length", "words", "emoji", "digits", "punctuation", "capitals", "personalised")
 WIDTH: Final = BUCKETS + len(FORM)
-MAX_CHARACTERS: Final = 500
 LEARNING_RATE: Final = 0.1
 _SMALLEST: Final = 1e-3
 """Base rates are kept this far from 0 and 1."""
-_WORD: Final = re.compile(r"\w+", re.UNICODE)
-_PLACEHOLDER: Final = re.compile(r"\{\{.*?\}\}|\*\|.*?\|\*|%%.*?%%|\[\[.*?\]\]")
+_FORM_SCALE: Final = 1 / 255
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+Codes = NDArray[np.integer[Any]]
 
 
-def tokens_of(subject: str) -> list[str]:
-    """Words, and trigrams of letters inside them, after NFKC and case folding; sorted, each once.
-
-    Raises:
-        ValueError: longer than MAX_CHARACTERS, or with lone surrogates, which are no text.
-    """
-    if len(subject) > MAX_CHARACTERS:
-        msg = f"subject of {len(subject)} characters; at most {MAX_CHARACTERS}"
-        raise ValueError(msg)
-    subject.encode()  # a lone surrogate is a UnicodeEncodeError, itself a ValueError
-    folded = unicodedata.normalize("NFKC", _PLACEHOLDER.sub(" ", subject)).casefold()
-    found = set()
-    for word in _WORD.findall(folded):
-        found.add(f"w:{word}")
-        found.update(f"c:{word[k : k + 3]}" for k in range(len(word) - 2) if len(word) > 3)
-    return sorted(found)
-
-
-def _form(subject: str) -> list[float]:
-    """Numbers of order one, in the order of FORM."""
-    letters = sum(c.isalpha() for c in subject)
-    n = max(len(subject), 1)
-    return [
-        min(len(subject), 200) / 60.0 - 1.0 if subject else 0.0,
-        len(_WORD.findall(subject)) / 10.0,
-        min(sum(unicodedata.category(c) == "So" for c in subject), 3) / 3.0,
-        sum(c.isdigit() for c in subject) / n,
-        min(sum(unicodedata.category(c).startswith("P") for c in subject), 10) / 10.0,
-        sum(c.isupper() for c in subject) / max(letters, 1),
-        float(bool(_PLACEHOLDER.search(subject))),
-    ]
-
-
-def subject_features(subject: str) -> tuple[I64, F64]:
-    """Return (places, values): the features of one subject that are not 0, each place once.
-
-    Raises:
-        ValueError: no text, or too long.
-    """
-    tokens = tokens_of(subject)
-    scale = 1.0 / np.sqrt(max(len(tokens), 1))
-    at: dict[int, float] = {}
-    for token in tokens:
-        place = hash_text(token) % BUCKETS
-        at[place] = at.get(place, 0.0) + scale
-    at |= {BUCKETS + k: value for k, value in enumerate(_form(subject)) if value}
-    return np.array(list(at), np.int64), np.array(list(at.values()), np.float64)
+def has_subject(creatives: NDArray[np.void]) -> NDArray[np.bool_]:
+    """(m,) which of the CREATIVE rows tell a subject."""
+    return np.asarray((creatives["places"][:, 0] != NO_PLACE) | creatives["form"].any(axis=1))
 
 
 def _log_odds(rate: Any) -> Any:
@@ -97,92 +54,111 @@ def _log_odds(rate: Any) -> Any:
 
 
 @njit(cache=True)
-def _predict(weights: Any, places: Any, values: Any, begins: Any, offsets: Any, rows: Any) -> Any:
-    out = np.empty(len(rows))
-    for i in range(len(rows)):
-        margin = 0.0
-        for k in range(begins[i], begins[i + 1]):
-            margin += weights[rows[i], places[k]] * values[k]
-        out[i] = 1.0 / (1.0 + np.exp(-(offsets[i] + margin)))
-    return out
+def _probability(weights: Any, places: Any, count: int, form: Any, offset: float) -> float:
+    margin = 0.0
+    for k in range(count):
+        margin += weights[places[k]]
+    margin /= np.sqrt(max(count, 1))
+    for k in range(len(form)):
+        margin += weights[BUCKETS + k] * form[k] * _FORM_SCALE
+    return float(1.0 / (1.0 + np.exp(-(offset + margin))))
 
 
 @njit(cache=True)
-def _learn(
+def _step(weights: Any, squares: Any, place: int, gradient: float, rate: float) -> None:
+    squares[place] += gradient * gradient
+    weights[place] -= rate * gradient / (np.sqrt(squares[place]) + 1e-8)
+
+
+@njit(cache=True)
+def _run(
     weights: Any,
     squares: Any,
-    places: Any,
-    values: Any,
-    begins: Any,
-    offsets: Any,
     rows: Any,
+    places: Any,
+    form: Any,
+    codes: Any,
+    offsets: Any,
     opened: Any,
     rate: float,
 ) -> Any:
-    """Predict, then learn, row after row; return the predictions."""
-    out = np.empty(len(rows))
+    """Predict n rows in order and, with a rate above 0, learn each before the next.
+
+    codes: (n,) of each row's subject among places and form, -1 for none: NaN comes out.
+    """
+    out = np.full(len(rows), np.nan)
     for i in range(len(rows)):
-        row, margin = rows[i], 0.0
-        for k in range(begins[i], begins[i + 1]):
-            margin += weights[row, places[k]] * values[k]
-        out[i] = 1.0 / (1.0 + np.exp(-(offsets[i] + margin)))
-        error = out[i] - opened[i]
-        for k in range(begins[i], begins[i + 1]):
-            step = error * values[k]
-            squares[row, places[k]] += step * step
-            weights[row, places[k]] -= rate * step / (np.sqrt(squares[row, places[k]]) + 1e-8)
+        code = codes[i]
+        if code < 0:
+            continue
+        mine, count = weights[rows[i]], 0
+        while count < TOKENS and places[code, count] != NO_PLACE:
+            count += 1
+        out[i] = _probability(mine, places[code], count, form[code], offsets[i])
+        if rate <= 0.0:
+            continue
+        error, sums = out[i] - opened[i], squares[rows[i]]
+        for k in range(count):
+            _step(mine, sums, places[code, k], error / np.sqrt(count), rate)
+        for k in range(form.shape[1]):
+            if form[code, k]:
+                _step(mine, sums, BUCKETS + k, error * form[code, k] * _FORM_SCALE, rate)
     return out
 
 
 class SubjectBank:
-    """Subject models of many clients; rows by dense client index, as in `bank.LinearBank`."""
+    """Subject models of many clients; rows by dense index, as in `bank.LinearBank`.
+
+    weights, squares: (rows, WIDTH), 66 KB a client.
+    """
 
     def __init__(self, learning_rate: float = LEARNING_RATE) -> None:
         self.learning_rate = learning_rate
         self.weights: F64 = np.zeros((0, WIDTH))
         self.squares: F64 = np.zeros((0, WIDTH))
-        self.counts: I64 = np.zeros(0, np.int64)
 
-    def grow(self, clients: int) -> None:
-        """Have room for `clients` rows."""
-        missing = clients - len(self.counts)
+    def grow(self, rows: int) -> None:
+        """Have room for `rows` models."""
+        missing = rows - len(self.weights)
         if missing > 0:
-            missing = max(missing, len(self.counts))
-            wider = np.zeros((missing, WIDTH))
+            wider = np.zeros((max(missing, len(self.weights)), WIDTH))
             self.weights = np.concatenate([self.weights, wider])
             self.squares = np.concatenate([self.squares, wider])
-            self.counts = np.concatenate([self.counts, np.zeros(missing, np.int64)])
 
-    def predict(self, rows: I64, subjects: Sequence[str], base_rates: F64) -> F64:
-        """P(open) of n subjects, each by its client's weights; changes nothing."""
-        found: F64 = _predict(self.weights, *_packed(subjects), _log_odds(base_rates), rows)
-        return found
+    def predict(self, rows: I64, creatives: NDArray[np.void], codes: Codes, base_rates: F64) -> F64:
+        """P(open) of n sends, each by its client's weights; changes nothing.
+
+        codes: (n,) of each one's subject among the CREATIVE rows, -1 for none: NaN comes out.
+        """
+        return self._run(rows, creatives, codes, base_rates, np.zeros(len(rows), np.bool_), 0.0)
 
     def learn(
-        self, rows: I64, subjects: Sequence[str], base_rates: F64, opened: NDArray[np.bool_]
+        self,
+        rows: I64,
+        creatives: NDArray[np.void],
+        codes: Codes,
+        base_rates: F64,
+        opened: NDArray[np.bool_],
     ) -> F64:
-        """Predict each row, then learn it; return the predictions made before learning."""
-        np.add.at(self.counts, rows, 1)
-        found: F64 = _learn(
-            self.weights,
-            self.squares,
-            *_packed(subjects),
-            _log_odds(base_rates),
-            rows,
-            opened,
-            self.learning_rate,
-        )
+        """Predict each row as `predict` does, then learn it, in order; return the predictions."""
+        return self._run(rows, creatives, codes, base_rates, opened, self.learning_rate)
+
+    def _run(
+        self,
+        rows: I64,
+        creatives: NDArray[np.void],
+        codes: Codes,
+        base_rates: F64,
+        opened: NDArray[np.bool_],
+        rate: float,
+    ) -> F64:
+        told = has_subject(creatives)
+        codes = np.where((codes >= 0) & np.append(told, False)[codes], codes, -1)
+        places, form = creatives["places"].copy(), creatives["form"].copy()
+        tables = self.weights, self.squares
+        offsets = _log_odds(base_rates)
+        found: F64 = _run(*tables, rows, places, form, codes, offsets, opened, rate)
         return found
-
-
-def _packed(subjects: Sequence[str]) -> tuple[I64, F64, I64]:
-    """Return (places, values, begins) of all subjects; each distinct one is read once."""
-    known = {subject: subject_features(subject) for subject in dict.fromkeys(subjects)}
-    parts = [known[subject] for subject in subjects]
-    begins = np.concatenate([[0], np.cumsum([len(p) for p, _ in parts])]).astype(np.int64)
-    if not parts:
-        return np.zeros(0, np.int64), np.zeros(0), begins
-    return np.concatenate([p for p, _ in parts]), np.concatenate([v for _, v in parts]), begins
 
 
 def explain(weights: F64, subject: str, top: int = 5) -> list[tuple[str, float]]:
@@ -190,12 +166,16 @@ def explain(weights: F64, subject: str, top: int = 5) -> list[tuple[str, float]]
 
     weights: (WIDTH,) one client's. Tokens that share a place share its weight.
     """
-    tokens = tokens_of(subject)
-    scale = 1.0 / np.sqrt(max(len(tokens), 1))
-    parts = [(token[2:], float(weights[hash_text(token) % BUCKETS] * scale)) for token in tokens]
+    places, form = subject_traits(subject)
+    kept = set(places[places != NO_PLACE].tolist())
+    scale = 1.0 / np.sqrt(max(len(kept), 1))
+    parts = [
+        (token, float(weights[place] * scale))
+        for token, place in subject_tokens(subject)
+        if place in kept
+    ]
     parts += [
-        (name, float(weights[BUCKETS + k] * value))
-        for k, (name, value) in enumerate(zip(FORM, _form(subject), strict=True))
+        (name, float(weights[BUCKETS + k] * form[k] * _FORM_SCALE)) for k, name in enumerate(FORM)
     ]
     moved = [part for part in parts if part[1]]
     return sorted(moved, key=lambda part: (-abs(part[1]), part[0]))[:top]
@@ -206,23 +186,20 @@ class Subject(base.Classifier):
 
     def __init__(self, learning_rate: float = LEARNING_RATE) -> None:
         self.learning_rate = learning_rate
-        self._weights: dict[int, float] = {}
-        self._squares: dict[int, float] = {}
+        self._bank = SubjectBank(learning_rate)
+        self._bank.grow(1)
 
     def learn_one(self, x: dict[str, Any], y: bool) -> None:
         """Learn one labelled send."""
-        places, values = subject_features(x["subject"])
-        error = self.predict_proba_one(x)[True] - float(y)
-        for place, value in zip(places.tolist(), values.tolist(), strict=True):
-            step = error * value
-            self._squares[place] = self._squares.get(place, 0.0) + step * step
-            size = self.learning_rate * step / (self._squares[place] ** 0.5 + 1e-8)
-            self._weights[place] = self._weights.get(place, 0.0) - size
+        self._bank.learn(*self._row(x), np.array([bool(y)]))
 
     def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
         """P(open) of a send with this subject to recipients who open at the base rate."""
-        places, values = subject_features(x["subject"])
-        pairs = zip(places.tolist(), values.tolist(), strict=True)
-        margin = sum(self._weights.get(place, 0.0) * value for place, value in pairs)
-        p = float(1.0 / (1.0 + np.exp(-(_log_odds(x["base_rate"]) + margin))))
+        p = self._bank.predict(*self._row(x))[0]
+        p = float(x["base_rate"]) if np.isnan(p) else float(p)
         return {True: p, False: 1.0 - p}
+
+    @staticmethod
+    def _row(x: dict[str, Any]) -> tuple[I64, NDArray[np.void], I64, F64]:
+        one = np.zeros(1, np.int64)
+        return one, creative_of(subject=x["subject"]), one, np.array([float(x["base_rate"])])

@@ -231,6 +231,12 @@ class Drift(Section):
         return self
 
 
+class Subject(Section):
+    """What is asked of a subject line before it is sent."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+
 class Snapshots(Section):
     """Where a partition's state is kept for the next start; any fsspec URL."""
 
@@ -275,6 +281,7 @@ class Pipeline(Section):
     )
     windows: Windows = Windows()
     drift: Drift = Drift()
+    subject: Subject = Subject()
     snapshots: Snapshots = Snapshots()
     redis: Redis = Redis()
     publish: Publish = Publish()
@@ -298,6 +305,10 @@ class Pipeline(Section):
     def _model_names_differ(self) -> Self:
         names = [model.name for model in self.models]
         repeated = sorted({name for name in names if names.count(name) > 1})
+        kept = sorted({"subject", "variant"} & set(names))
+        if kept:
+            msg = f"model name {kept[0]} is that of the model of {kept[0]}s; give another"
+            raise ValueError(msg)
         if repeated:
             msg = f"model names must differ; used twice: {', '.join(repeated)}"
             raise ValueError(msg)

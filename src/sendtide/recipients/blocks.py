@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sendtide.events.batch import Names
 from sendtide.events.examples import EXAMPLE_COLUMNS, ExampleBlock, ExampleKind
+from sendtide.recipients.creatives import CreativeTable
 
 __all__ = ["MAX_ROWS", "blocks"]
 
@@ -23,15 +24,19 @@ def blocks(
     origin: int,
     clients: Names,
     segments: Names,
+    creatives: CreativeTable,
     partitions: int,
 ) -> Iterator[tuple[int, ExampleBlock]]:
-    """Cut rows by `client hash % partitions`, keeping their order; hashes become table indexes."""
+    """Cut rows by `client hash % partitions`, keeping their order; hashes become table indexes.
+
+    creatives: of the partition that made the rows, before anything else is applied to it.
+    """
     destination = columns["client"] % np.uint64(partitions)
     for number in np.unique(destination).tolist():
         rows = np.flatnonzero(destination == number)
         for start in range(0, len(rows), MAX_ROWS):
             part = rows[start : start + MAX_ROWS]
-            yield int(number), _block(columns, part, kind, origin, clients, segments)
+            yield int(number), _block(columns, part, kind, origin, clients, segments, creatives)
 
 
 def _block(
@@ -41,15 +46,24 @@ def _block(
     origin: int,
     clients: Names,
     segments: Names,
+    creatives: CreativeTable,
 ) -> ExampleBlock:
     part = {name: column[rows] for name, column in columns.items()}
     client_names, part["client"] = _coded(part["client"], clients)
     segment_names, part["segment"] = _coded(part["segment"], segments)
+    made = creatives.of(part["creative"])
+    places = 1 + np.searchsorted(made.codes, part["creative"])
+    part["creative"] = np.where(part["creative"] == 0, 0, places)
     typed = {name: part[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
     typed["content"] = part["content"].astype("<f4")
     typed["evidence"] = part["evidence"]
     return ExampleBlock(
-        kind=kind, origin=origin, clients=client_names, segments=segment_names, columns=typed
+        kind=kind,
+        origin=origin,
+        clients=client_names,
+        segments=segment_names,
+        creatives=made.rows,
+        columns=typed,
     )
 
 

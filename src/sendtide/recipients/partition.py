@@ -13,6 +13,7 @@ from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.hashing import control_groups
 from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
+from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.due import DueRing
 from sendtide.recipients.history import evidence_of, histories, whole_counts
 from sendtide.recipients.join import settle
@@ -68,7 +69,7 @@ class Live:
 
 _SEND_COLUMNS: Final = (
     *("identity", "client", "recipient", "event_time_ms", "offset"),
-    *("zone", "segment", "content", "erase"),
+    *("zone", "segment", "content", "creative", "erase"),
 )
 """What `send_rows` reads, in its order."""
 
@@ -106,6 +107,7 @@ class RecipientPartition:
         self.rhythm = np.zeros((64, RHYTHM), np.uint8)
         self.pending = np.zeros(64, PENDING)
         self.content = np.zeros((64, CONTENT), np.float32)
+        self.creatives = CreativeTable()
         self._pending_free = np.array([NONE, 0], np.int64)
         self._by_identity = new_table(0)
         self.due = DueRing(settings.horizon_ms)
@@ -122,6 +124,7 @@ class RecipientPartition:
         n = len(batch)
         self._room_for_people(n)
         self._room_for_pending(n)
+        self.creatives.add(batch.creatives, self.pending)
         hours, _ = self.zones.local_hours(batch.event_time_ms, batch.zone)
         buckets = np.zeros(n, np.uint8)
         placed = self._place_sends(batch, hours, buckets)
@@ -178,13 +181,8 @@ class RecipientPartition:
         self._by_message = fitting(self._by_message, int(self._orphan_free[1]) + n)
         buckets = np.zeros(n, np.uint8)
         columns = (
-            batch.identity,
-            batch.client,
-            batch.recipient,
-            batch.event_time_ms,
-            batch.message,
-            batch.kind,
-            batch.machine,
+            *(batch.identity, batch.client, batch.recipient, batch.event_time_ms),
+            *(batch.message, batch.kind, batch.machine),
         )
         for start, end, seen in self._parts(ENGAGEMENTS, n):
             admitted = engagement_rows(
@@ -330,8 +328,7 @@ class RecipientPartition:
 
     @staticmethod
     def _outcome(buckets: NDArray[np.uint8]) -> Outcome:
-        counts = np.bincount(buckets, minlength=4).tolist()
-        applied, duplicate, late, erased = counts[:4]
+        applied, duplicate, late, erased = np.bincount(buckets, minlength=4).tolist()
         return Outcome(applied, duplicate, late, erased, buckets == 0)
 
     def _note_erased(self, batch: SendBatch) -> None:
@@ -348,9 +345,8 @@ class RecipientPartition:
             labels = self._examples(rows, labelled=True)
             self.people["changed"][self.pending["recipient"][rows]] = 1
             self._settle(rows[self.pending["labelled"][rows] == 0])
-        self._settle(
-            self.due.to_retire(due_ms, self.pending, self._pending_free, self._by_identity)
-        )
+        waited = self.due.to_retire(due_ms, self.pending, self._pending_free, self._by_identity)
+        self._settle(waited)
         return labels if emit else None
 
     def _settle(self, rows: NDArray[np.int32]) -> None:
@@ -383,6 +379,7 @@ class RecipientPartition:
             "group": group,
             "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
+            "creative": sends["creative"] if labelled else zero.astype(np.uint64),
             "evidence": whole_counts(known, len(rows)),
         }
 

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sendtide.events.creative import CREATIVE, Creatives
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.join import DUE_BUCKETS
 from sendtide.recipients.partition import SENDS, RecipientPartition
@@ -45,6 +46,8 @@ def snapshot(state: RecipientPartition) -> tuple[dict[str, Any], Columns]:
     columns |= {f"base.{name}": getattr(state, name)[:n].copy() for name in _BASE}
     columns |= {f"pending.{f}": state.pending[f][pending] for f in PENDING.names or ()}
     columns["pending.content"] = state.content[pending]
+    used = state.creatives.of(state.pending["creative"][pending]).rows
+    columns["creatives"] = np.frombuffer(used.tobytes(), np.uint8)
     columns |= {f"orphans.{f}": state.orphans[f][orphans] for f in ORPHAN.names or ()}
     for topic, seen in enumerate(state.seen):
         columns[f"seen.{topic}.young"], columns[f"seen.{topic}.old"] = seen.identities()
@@ -59,7 +62,12 @@ def restore(
     columns: Columns,
     policy: PolicySettings | None = None,
 ) -> RecipientPartition:
-    """State out of `snapshot`; goes on exactly as the one that was written down."""
+    """State out of `snapshot`; goes on exactly as the one that was written down.
+
+    Snapshots of before creatives are read: their pending sends have none.
+    """
+    without = np.zeros(len(columns["pending.identity"]), np.uint64)
+    columns = {"creatives": np.zeros(0, np.uint8), "pending.creative": without, **columns}
     state = RecipientPartition(number, settings, policy)
     people = _structured(columns, "people", RECIPIENT)
     n = len(people)
@@ -70,6 +78,8 @@ def restore(
         getattr(state, name)[:n] = columns[f"base.{name}"]
     state._people_count[0] = n
     state._index = placed(state.people, n, n)
+    made = Creatives.of(np.frombuffer(columns["creatives"].tobytes(), CREATIVE))
+    state.creatives.add(made, state.pending)
     _restore_pending(state, _structured(columns, "pending", PENDING), columns["pending.content"])
     _restore_orphans(state, _structured(columns, "orphans", ORPHAN))
     state.seen = [

@@ -56,7 +56,7 @@ def send_rows(
 
     placed: (n,) the pending row of each applied send, NONE elsewhere.
     """
-    identity, client, ids, time_ms, offset, zone, segment, measures, tombstone = batch
+    identity, client, ids, time_ms, offset, zone, segment, measures, creative, tombstone = batch
     admitted = 0
     for i in range(start, end):
         placed[i] = NONE
@@ -92,6 +92,7 @@ def send_rows(
         send = add_pending(identity[i], row, time_ms[i], offset[i], pending, pending_free, people)
         placed[i] = send
         pending[send].hour, pending[send].segment = hours[i], segment[i]
+        pending[send].creative = creative[i]
         for j in range(content.shape[1]):
             content[send, j] = measures[i, j]
         insert(*by_identity, identity[i], np.int32(send))

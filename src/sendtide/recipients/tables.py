@@ -74,6 +74,7 @@ PENDING: Final = np.dtype(
         ("open_ms", "i8"),  # first open by a person
         ("click_ms", "i8"),
         ("segment", "u8"),
+        ("creative", "u8"),  # code of what the message is made of, 0 if it did not tell
         ("hour", "u1"),  # of the week, local
         ("machine", "u1"),  # opened by a machine
         ("bounced", "u1"),

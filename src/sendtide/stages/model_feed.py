@@ -36,7 +36,9 @@ class ModelFeed:
         directory: receives every record's value by `apply(bytes)`; called from the feed's thread.
     """
 
-    def __init__(self, settings: Mapping[str, str], topic: str, directory: _Directory) -> None:
+    def __init__(
+        self, settings: Mapping[str, str | int], topic: str, directory: _Directory
+    ) -> None:
         self._topic = topic
         self._directory = directory
         self._consumer = Consumer(
@@ -87,6 +89,10 @@ class ModelFeed:
                     TopicPartition(self._topic, number, OFFSET_BEGINNING)
                     for number in topics[self._topic].partitions
                 ]
+                if not partitions:
+                    logger.warning("%s does not exist yet", self._topic)
+                    self._stopping.wait(1.0)
+                    continue
                 self._consumer.assign(partitions)
                 return {
                     p.partition: self._consumer.get_watermark_offsets(p, timeout=5)[1]

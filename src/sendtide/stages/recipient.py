@@ -211,7 +211,8 @@ class RecipientStage(Stage[RecipientPartition]):
         if columns is None or not len(columns["send_offset"]):
             return []
         partitions = self._pipeline.topics.partitions
-        made = blocks(columns, kind, held.number, self._clients, self._segments, partitions)
+        tables = self._clients, self._segments, held.state.creatives
+        made = blocks(columns, kind, held.number, *tables, partitions)
         return [Record(block.to_bytes(), None, number) for number, block in made]
 
     # -- what readers see ------------------------------------------------------------------------
