@@ -161,7 +161,9 @@ def recounted(sends, engagements, settings):
     _, watermark_ms = admitted(engagements, settings.engagements_lateness_ms)
     for offset, label in expected_labels(sends, engagements, settings).items():
         row = sends[offset]
-        opened, clicked, delay_s = label[0], label[1], label[6]
+        opened, clicked, bounced, delay_s = label[0], label[1], label[3], label[6]
+        if bounced:  # it was no exposure
+            continue
         if (opened or clicked) and row["time"] + 2 * settings.horizon_ms > watermark_ms:
             continue
         evidence = found.setdefault(row["person"], [0] * EVIDENCE)
