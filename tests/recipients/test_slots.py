@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,16 +28,19 @@ def test_windows_are_cut_at_whole_hours(windows, whole):
     """Windows that begin or end on the hour and those that do not, short ones and a fortnight."""
     unit = HOUR if whole else 1
     starts = [(START + a) // unit * unit for a, _ in windows]
-    ends = [s + max(length // unit * unit, 1) for s, (_, length) in zip(starts, windows, strict=True)]
+    ends = [
+        s + max(length // unit * unit, 1) for s, (_, length) in zip(starts, windows, strict=True)
+    ]
     times, begins = slot_times(np.array(starts), np.array(ends))
-    cut = [times[a:b].tolist() for a, b in zip(begins[:-1], begins[1:], strict=True)]
+    cut = [times[a:b].tolist() for a, b in pairwise(begins)]
     assert cut == [times_of(s, e) for s, e in zip(starts, ends, strict=True)]
 
 
 @given(st.data())
 def test_the_best_slots_come_first_and_the_earlier_of_equals(data):
     """As a stable sort has it, whatever the ties, and -1 where a window has fewer."""
-    windows = data.draw(st.lists(st.lists(st.integers(0, 167), min_size=1, max_size=40), min_size=1))
+    window = st.lists(st.integers(0, 167), min_size=1, max_size=40)
+    windows = data.draw(st.lists(window, min_size=1))
     scores = data.draw(st.lists(st.integers(0, 4), min_size=168, max_size=168))
     table = np.tile(np.array(scores, np.float32), (len(windows), 1))
     begins = np.cumsum([0, *map(len, windows)])

@@ -1,8 +1,8 @@
 """Doubles as JSON numbers that read back as the same double, written by compiled loops.
 
 Seventeen significant digits tell every double from its neighbours (IEEE 754-2019, section 5.12.2)
-if they are the nearest to it. They come from the exact product with a power of ten, which a pair of doubles
-holds (Dekker 1971, "A floating-point technique for extending the available precision").
+if they are the nearest to it. They come from the exact product with a power of ten, which a pair
+of doubles holds (Dekker 1971, "A floating-point technique for extending the available precision").
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Outgoing messages as records: bytes in, bytes out; sending them is the transport's work.
 
-Keys: metrics and alerts go by client, so that one client's are in order. A dead letter keeps its own key and value to the byte; where it
-came from and why stands in its headers, which are text: `sendtide-reason`, `sendtide-offset`, ...
+Keys: metrics and alerts go by client, so that one client's are in order. A dead letter keeps its
+own key and value to the byte; where it came from and why stands in its headers, which are text:
+`sendtide-reason`, `sendtide-offset`, ... Predictions are many: `sinks.predictions` writes these.
 """
 
 from __future__ import annotations
