@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-__all__ = ["LARGEST", "LONGEST", "SMALLEST", "write_double"]
+__all__ = ["LARGEST", "LONGEST", "SMALLEST", "write_digits", "write_double"]
 
 LONGEST: Final = 25
 """Bytes of the longest number written."""
@@ -25,6 +25,8 @@ _POWERS: Final = 10.0 ** np.arange(23)
 _SPLIT: Final = 134_217_729.0
 _DIGITS: Final = 17
 _FROM: Final = 10 ** (_DIGITS - 1)
+_TENS: Final = np.array([48 + pair // 10 for pair in range(100)], np.uint8)
+_ONES: Final = np.array([48 + pair % 10 for pair in range(100)], np.uint8)
 _POSITIONAL: Final = -5
 """Decimal exponent below which a number is written with an exponent."""
 
@@ -55,10 +57,17 @@ def _significand(value: float, power: int) -> int:
 
 
 @njit(cache=True)
-def _digits(out: Any, at: int, value: int, count: int) -> None:
-    for i in range(at + count - 1, at - 1, -1):
-        out[i] = 48 + value % 10
-        value //= 10
+def write_digits(out: Any, at: int, value: int, count: int) -> None:
+    """Write the lowest `count` digits of a number from `at` on, two of them for each division."""
+    rest, end = np.uint64(value), at + count
+    while end - at >= 2:
+        above = rest // np.uint64(100)
+        pair = np.int64(rest - above * np.uint64(100))
+        out[end - 2], out[end - 1] = _TENS[pair], _ONES[pair]
+        rest = above
+        end -= 2
+    if end > at:
+        out[at] = np.uint64(48) + rest % np.uint64(10)
 
 
 @njit(cache=True)
@@ -89,7 +98,7 @@ def write_double(out: Any, at: int, value: float) -> int:
         digits //= 10
         count -= 1
     if exponent < _POSITIONAL:
-        _digits(out, at + 1, digits, count)
+        write_digits(out, at + 1, digits, count)
         out[at], out[at + 1] = out[at + 1], 46
         if count == 1:
             out[at + 2] = 48
@@ -97,13 +106,13 @@ def write_double(out: Any, at: int, value: float) -> int:
         at += count + 1
         out[at], out[at + 1] = 101, 45
         width = 3 if -exponent >= 100 else 2
-        _digits(out, at + 2, -exponent, width)
+        write_digits(out, at + 2, -exponent, width)
         return at + 2 + width
     if exponent < 0:
         out[at], out[at + 1] = 48, 46
         for i in range(-exponent - 1):
             out[at + 2 + i] = 48
-        _digits(out, at + 1 - exponent, digits, count)
+        write_digits(out, at + 1 - exponent, digits, count)
         return at + 1 - exponent + count
     return _positional(out, at, digits, count, exponent + 1)
 
@@ -114,7 +123,7 @@ def _positional(out: Any, at: int, digits: int, count: int, whole: int) -> int:
     while count <= whole:
         digits *= 10
         count += 1
-    _digits(out, at + 1, digits, count)
+    write_digits(out, at + 1, digits, count)
     for i in range(at, at + whole):
         out[i] = out[i + 1]
     out[at + whole] = 46

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sendtide.events.decimals import LARGEST, LONGEST, SMALLEST, write_double
+from sendtide.events.decimals import LARGEST, LONGEST, SMALLEST, write_digits, write_double
 
 __all__ = ["ABSENT", "Field", "Records", "RowWriter", "cut", "decimal", "hexadecimal", "hundredths"]
 __all__ += ["literal", "number", "text"]
@@ -31,6 +31,7 @@ _HEX: Final = 2
 _HUNDREDTHS: Final = 3
 _LITERAL: Final = 4
 _DECIMAL: Final = 5
+_MOST_DIGITS: Final = 19
 _LONGEST: Final = {_NUMBER: 20, _HEX: 16, _HUNDREDTHS: 21, _LITERAL: 0, _DECIMAL: LONGEST}
 
 
@@ -79,15 +80,12 @@ def _digits(out: Any, at: int, value: int) -> int:
         out[at] = 45
         at += 1
         value = -value
-    end = at + 1
-    rest = value // 10
-    while rest > 0:
-        end += 1
-        rest //= 10
-    for i in range(end - 1, at - 1, -1):
-        out[i] = 48 + value % 10
-        value //= 10
-    return end
+    count, limit = 1, 10
+    while count < _MOST_DIGITS and value >= limit:
+        count += 1
+        limit *= 10
+    write_digits(out, at, value, count)
+    return at + count
 
 
 @njit(cache=True)
