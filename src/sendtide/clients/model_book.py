@@ -50,7 +50,7 @@ class ModelBook:
     def __post_init__(self) -> None:
         # What is of all clients is found once: found for each of them it would grow as a square.
         self._as_of_ms = int(self.newest_ms.max(initial=0))
-        self._warned = self.watching.alarms.warning().any(axis=1)
+        self._warned = np.asarray(self.watching.alarms.warning().any(axis=1))
 
     def summaries(self, row: int) -> list[ClientSummary]:
         """All models of one client: send time, propensities, challengers, subject, variant."""

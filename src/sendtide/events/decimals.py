@@ -114,7 +114,7 @@ def write_double(out: Any, at: int, value: float) -> int:
             out[at + 2 + i] = 48
         write_digits(out, at + 1 - exponent, digits, count)
         return at + 1 - exponent + count
-    return _positional(out, at, digits, count, exponent + 1)
+    return int(_positional(out, at, digits, count, exponent + 1))
 
 
 @njit(cache=True)
