@@ -153,10 +153,6 @@ def answers(
     nothing = _no_content(len(batch))
     chances = scorer.propensities(live.client, batch.event_time_ms, nothing, live.history, 1)
     scores, deviations = found.scores[rows, chosen], found.deviations[rows, chosen % HOURS_PER_DAY]
-    best = best_slots(hours, starts, found.scores, LISTED_SLOTS)
-    listed = best >= 0
-    places = np.where(listed, best + starts[:-1, None], 0)
-    listed_hours = np.where(listed, hours[places], NO_SLOT)
     return Predictions(
         sources=sources,
         clients=clients,
@@ -171,11 +167,24 @@ def answers(
         interval=np.stack(interval(scores, deviations), axis=1),
         arm=arm,
         propensity=propensity,
-        slot_times=np.where(listed, times[places], NO_SLOT),
-        slot_hours=listed_hours,
-        slot_scores=np.take_along_axis(found.scores, np.maximum(listed_hours, 0), axis=1),
+        **_listed(times, hours, starts, found.scores),
         tier=found.tiers,
         effective_sends=found.effective,
         model_version=found.versions,
         newest_event_ms=live.newest_ms,
     )
+
+
+def _listed(
+    times: NDArray[np.int64], hours: NDArray[np.uint8], starts: NDArray[np.int64], scores: F32
+) -> dict[str, NDArray[Any]]:
+    """The slots of each window with the highest scores, (n, LISTED_SLOTS) each."""
+    best = best_slots(hours, starts, scores, LISTED_SLOTS)
+    there = best >= 0
+    places = np.where(there, best + starts[:-1, None], 0)
+    listed = np.where(there, hours[places], NO_SLOT)
+    return {
+        "slot_times": np.where(there, times[places], NO_SLOT),
+        "slot_hours": listed,
+        "slot_scores": np.take_along_axis(scores, np.maximum(listed, 0), axis=1),
+    }
