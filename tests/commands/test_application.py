@@ -42,6 +42,7 @@ LEAVES = [
     ("bench", "recovery"),
     ("bench", "scale"),
     ("bench", "skew"),
+    ("bench", "snapshots"),
     ("keys",),
 ]
 

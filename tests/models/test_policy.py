@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from sendtide.events.hashing import ARMS, in_control
 from sendtide.events.rhythm import BINS, EVIDENCE
 from sendtide.models import ModelDirectory
+from sendtide.models.policy import ODDS, choose, unit
+from sendtide.models.rhythm import LATE, PRIOR, SHAPES, TABLES, posterior
 
 REQUESTS = 20_000
 SLOTS = 24
@@ -23,13 +25,13 @@ def decided(evidence, control, explore, keys, start=100, salt=""):
     clients, segments = np.full(n, 7, np.uint64), np.zeros(n, np.uint64)
     table = np.tile(evidence, (n, 1)).astype(np.float32)
     scores = directory.slots(clients, segments, table).scores
-    windows = [(start + np.arange(SLOTS)) % 168] * n
+    hours = np.tile((start + np.arange(SLOTS)) % 168, n).astype(np.uint8)
+    windows = hours, np.arange(n + 1) * SLOTS
     people = np.stack([keys, keys + np.uint64(1)], axis=1)
     controlled = in_control(clients, people, salt, control)
-    found = directory.choose(
+    return directory.choose(
         clients, segments, table, scores, windows, controlled, (control, explore), keys
     )
-    return [np.array(column) for column in zip(*found, strict=True)]
 
 
 def evening_person():
@@ -82,3 +84,52 @@ def test_another_salt_draws_another_control_group():
     one, other = (in_control(clients, ids, salt, 0.3) for salt in ("", "b"))
     assert (one == in_control(clients, ids, "", 0.3)).all()
     assert abs((one & other).mean() - 0.09) < 0.01
+
+
+def one_by_one(evidence, scores, shares, factors, hours, controlled, control, explore, key):
+    """The policy as its docstring has it, one request in plain numpy."""
+    n, odds = len(hours), TABLES[2].astype(float) / (1 - TABLES[2].astype(float))
+    weights, late = np.empty(len(odds), np.float32), np.empty(LATE, np.float32)
+    posterior(evidence, shares, TABLES, weights, late)
+    best = int(np.argmax(scores[hours]))
+    curves = odds[:, hours % 24] * factors[hours // 24].astype(float)
+    counted = (np.arange(len(odds)) % SHAPES != 0) & (weights >= np.float32(1e-7))
+    thompson = np.bincount(curves.argmax(axis=1)[counted], weights[counted], n)
+    thompson += max(1.0 - thompson.sum(), 0.0) / n
+    thompson /= thompson.sum()
+    if controlled:
+        slot, arm = int(unit(key ^ np.uint64(0x9E3779B97F4A7C15)) * n), "control"
+    elif unit(key) < explore:
+        draw = unit(key ^ np.uint64(0x9E3779B97F4A7C15))
+        slot, arm = int(np.searchsorted(thompson.cumsum(), draw, side="right")), "explore"
+    else:
+        slot, arm = best, "optimised"
+    told = control / n + (1 - control) * explore * thompson[slot]
+    return slot, told + (1 - control) * (1 - explore) * (slot == best), ARMS.index(arm)
+
+
+@given(seed=st.integers(0, 2**32), explore=st.sampled_from([0.0, 0.3, 1.0]))
+@settings(max_examples=25)
+def test_many_requests_are_decided_like_one_by_one(seed, explore):
+    """Populations, windows, strangers and people with evidence, in any order in one batch."""
+    rng = np.random.default_rng(seed)
+    n, control = 40, 0.2
+    evidence = np.where(rng.random((n, 1)) < 0.5, 0, rng.integers(0, 4, (n, EVIDENCE)))
+    evidence = evidence.astype(np.float32)
+    logs = np.log(rng.dirichlet(np.ones(len(PRIOR)), 3)).astype(np.float32)
+    factors = rng.uniform(0.8, 1.2, (3, 7)).astype(np.float32)
+    rows, scores = rng.integers(0, 3, n), rng.random((n, 168), np.float32)
+    shapes = [(rng.integers(168) + np.arange(rng.integers(1, 169))) % 168 for _ in range(4)]
+    windows = [shapes[i] for i in rng.integers(0, 4, n)]
+    starts = np.cumsum([0, *map(len, windows)])
+    keys, controlled = rng.integers(1, 1 << 62, n).astype(np.uint64), rng.random(n) < control
+    hours = np.concatenate(windows).astype(np.uint8)
+    found = choose(
+        *(evidence, scores, rows, (logs, factors), (hours, starts), TABLES, ODDS, controlled),
+        *((control, explore), keys),
+    )
+    for i, (slot, told, arm) in enumerate(zip(*found, strict=True)):
+        one = logs[rows[i]], factors[rows[i]], windows[i], controlled[i], control, explore
+        expected = one_by_one(evidence[i], scores[i], *one, keys[i])
+        assert (slot, arm) == (expected[0], expected[2])
+        assert told == pytest.approx(expected[1], rel=1e-6)

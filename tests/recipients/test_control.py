@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from scipy.stats import chisquare
 
 from sendtide.events.batch import Names
 from sendtide.events.hashing import GROUPS, in_control
+from sendtide.events.messages import PredictionMessage
 from sendtide.events.records import CONTROL_FLAG
 from sendtide.models import ModelDirectory
 from sendtide.recipients import (
@@ -20,6 +22,7 @@ from sendtide.recipients import (
     restore,
     snapshot,
 )
+from sendtide.sinks.predictions import prediction_records
 
 from .events import HOUR, SETTINGS, START, apply, requests
 
@@ -91,13 +94,15 @@ def test_records_tell_who_is_of_the_control_group():
 
 
 def answered(policy, rows):
-    """Answers to requests, as a worker gives them."""
+    """Answers to requests, as their readers find them."""
     state = RecipientPartition(0, SETTINGS, policy)
     names = Names()
     names.learn(CLIENT, "c"), names.learn(7, "esp")
     batch = requests(rows, 0)
     outcome = state.apply_requests(batch)
-    return answers(state, batch, outcome.people, ModelDirectory(), names, names)
+    told = answers(state, batch, outcome.people, ModelDirectory(), names, names)
+    _, values = prediction_records(told)
+    return [msgspec.json.decode(value, type=PredictionMessage) for value in values]
 
 
 def slots_of(told):

@@ -12,34 +12,15 @@ from sendtide.events.messages import (
     AlertMessage,
     DeadLetterHeaders,
     MetricMessage,
-    PredictionMessage,
-    SlotScore,
 )
 from sendtide.sinks.topics import (
     alert_record,
     dead_letter_headers,
     dead_letter_record,
     metric_record,
-    prediction_record,
 )
 
 AT_MS = 1_790_000_000_000
-
-
-def test_prediction():
-    """A prediction is keyed like its request and reads back as the same message."""
-    slot = SlotScore(send_at_ms=AT_MS, hour_of_week=3, open_probability=0.5)
-    message = PredictionMessage(
-        source="esp", id="r-1", client_id="acme", recipient_id="0" * 32, requested_at_ms=AT_MS,
-        send_at_ms=AT_MS, open_probability=0.5, slots=[slot], tier="client", effective_sends=2.5,
-        model_version=4, slot_probability=0.4, interval=(0.1, 0.6), arm="explore", propensity=0.1,
-        reason="sampled", newest_event_ms=AT_MS,
-    )  # fmt: skip
-
-    record = prediction_record(message)
-
-    assert (record.topic, record.key) == ("ml.predictions", b"acme:" + b"0" * 32)
-    assert msgspec.json.decode(record.value, type=PredictionMessage) == message
 
 
 def test_metric_and_alert():

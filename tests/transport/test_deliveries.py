@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from sendtide.transport import BatchProducer, DeliveryError, Record
+from sendtide.transport.partitioner import partition_of
 
 from .conftest import records, until
 
@@ -64,6 +65,20 @@ def test_a_batch_is_stored_in_order_with_all_that_it_carries(broker):
     assert found[0].timestamp()[1] == 1_700_000_000_123
     assert [h[0] for h in found[0].headers()] == ["h", "none"]
     assert found[1].timestamp()[1] == 1_700_000_000_124
+
+
+def test_plain_records_are_partitioned_by_key_and_keep_their_order(broker):
+    """What goes to the client in one call lands where the Java client's partitioner has it."""
+    topic = broker.topic(3)
+    batch = [Record(b"%d" % n, b"key-%d" % (n % 7)) for n in range(2_500)]
+
+    async def work(producer):
+        await (await producer.send(topic, batch)).delivered()
+
+    sending(broker, work)
+    for partition in range(3):
+        mine = [r.value for r in batch if partition_of(r.key, 3) == partition]
+        assert [m.value() for m in stored(broker, topic, partition)] == mine
 
 
 def test_outstanding_work_is_bounded_and_senders_wait(broker):

@@ -44,6 +44,13 @@ class ModelBook:
     exposed: I64
     newest_ms: I64
     _segments_of: dict[int, list[int]] | None = field(default=None, init=False)
+    _as_of_ms: int = field(init=False)
+    _warned: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # What is of all clients is found once: found for each of them it would grow as a square.
+        self._as_of_ms = int(self.newest_ms.max(initial=0))
+        self._warned = np.asarray(self.watching.alarms.warning().any(axis=1))
 
     def summaries(self, row: int) -> list[ClientSummary]:
         """All models of one client: send time, propensities, challengers, subject, variant."""
@@ -121,7 +128,7 @@ class ModelBook:
             kind="send_time",
             model_version=learned,
             learned=learned,
-            newest_event_ms=int(self.newest_ms.max(initial=0)),
+            newest_event_ms=self._as_of_ms,
             origin=self.number,
             columns={
                 "exposures": exposures,
@@ -148,7 +155,7 @@ class ModelBook:
         learned = int(self.learning.learned()[row])
         return {
             "client_id": self.roster.names[row],
-            "as_of_ms": int(self.newest_ms.max(initial=0)),
+            "as_of_ms": self._as_of_ms,
             "newest_event_ms": int(self.newest_ms[row]),
             "model_version": learned,
             "events": int(self.exposed[row]),
@@ -161,7 +168,7 @@ class ModelBook:
             return {"drift_state": "firing"} if self.loss_alarms.firing(row) else {}
         series = int(self.watching.effects[row].argmax())
         firing = self.watching.alarms.firing[row].any() or self.loss_alarms.firing(row)
-        warning = self.watching.alarms.warning()[row].any()
+        warning = bool(self._warned[row])
         return {
             "drift": float(self.watching.effects[row, series]),
             "drift_p_value": float(self.watching.p_values[row, series]),

@@ -14,6 +14,7 @@ from sendtide.commands import (
     bench_recovery,
     bench_scale,
     bench_skew,
+    bench_snapshots,
     bench_trial,
     bench_worker,
     rivals,
@@ -224,6 +225,32 @@ def skew(
     plan = bench_freshness.Plan(load, duration, partitions, data)
     result = bench_skew.measure(plan, hot_share, servers, redis)
     publish(result, json, f"p99 of the others x {result['freshness_ratio']:.2f}")
+
+
+@program.command()
+def snapshots(
+    events: Annotated[int, typer.Option(min=10_000, help="Preloaded for each run.")] = 1_000_000,
+    every: Annotated[
+        int, typer.Option(min=1, metavar="SECONDS", help="Between two snapshots.")
+    ] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Medians are over this many.")] = 3,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    kafka: Kafka = None,
+    redis: RedisUrl = None,
+    kafka_config: KafkaConfig = None,
+    data: _Data = Path(".sendtide"),
+    json: JsonFile = None,
+) -> None:
+    """Measure what snapshots cost a worker that has more to do than it can.
+
+    The pipeline's default is one every 30 seconds; a short run needs them oftener to have any.
+
+    Example: `sendtide bench snapshots --every 3 --json -`
+    """
+    servers = servers_of(kafka, kafka_config) if kafka else None
+    plan = bench_snapshots.Plan(events, every, repeats, partitions, data)
+    result = bench_snapshots.measure(plan, servers, redis)
+    publish(result, json, _lines(result))
 
 
 def _lines(result: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from sendtide.local import ServerProcess
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import RedisReader
 
-__all__ = ["Plan", "measure"]
+__all__ = ["Plan", "measure", "run"]
 
 _LONGEST_S: Final = 180.0
 _LOOK_S: Final = 0.02
@@ -61,7 +61,7 @@ def _shape(
             create_missing(cluster.kafka, specs)
             try:
                 preload(cluster.kafka, pipeline, plan.events)
-                speed, cost_us = _run(plan, cluster, pipeline, workers)
+                speed, cost_us = run(plan.events, cluster, pipeline, workers)
             finally:
                 if not cluster.embedded:
                     delete_topics(cluster.kafka, specs)
@@ -75,25 +75,29 @@ def _shape(
     }
 
 
-def _run(plan: Plan, cluster: Cluster, pipeline: Pipeline, workers: int) -> tuple[float, float]:
-    """(events a second, microseconds of the workers' processor time an event)."""
+def run(events: int, cluster: Cluster, pipeline: Pipeline, workers: int) -> tuple[float, float]:
+    """Let workers take in what waits: (events/s, microseconds of their processor time an event).
+
+    Raises:
+        Unavailable: it takes too long, or all was counted at once and there is nothing to measure.
+    """
     group = pipeline.topics.prefix.rstrip(".")
     started = [cluster.start_worker(number + 1, "--group", group) for number in range(workers)]
     seen: list[tuple[float, float, int]] = []
     deadline = time.monotonic() + _LONGEST_S
     with closing(RedisReader(cluster.redis, patience_s=2.0)) as reader:
-        while not seen or seen[-1][2] < plan.events:
+        while not seen or seen[-1][2] < events:
             taken = summed_events(reader.totals(), pipeline)["in"]
             if taken and (not seen or taken != seen[-1][2]):
                 seen.append((time.perf_counter(), sum(map(_cpu_s, started)), taken))
             cluster.check()
             if time.monotonic() > deadline:
-                msg = f"{taken:,} of {plan.events:,} events were taken in; see {started[0].log}"
+                msg = f"{taken:,} of {events:,} events were taken in; see {started[0].log}"
                 raise Unavailable(msg)
             time.sleep(_LOOK_S)
     cluster.end(started)
     if len(seen) < 2:
-        msg = f"all {plan.events:,} events were counted at once; give more with --events"
+        msg = f"all {events:,} events were counted at once; give more with --events"
         raise Unavailable(msg)
     (began, cpu_before, first), (ended, cpu_after, last) = seen[0], seen[-1]
     return (last - first) / (ended - began), 1e6 * (cpu_after - cpu_before) / (last - first)

@@ -22,11 +22,11 @@ retention = "3650d"
 
 
 def own_pipeline(
-    folder: Path, purpose: str, *, partitions: int, base: Path | None = None
+    folder: Path, purpose: str, *, partitions: int, base: Path | None = None, sections: str = ""
 ) -> tuple[Path, Pipeline]:
     """Write and load a pipeline file whose topics begin with `<purpose>-<time>.`.
 
-    base: a file without `[topics]` to begin with.
+    base: a file without `[topics]` to begin with. sections: more of the file, as it stands.
 
     Raises:
         ConfigurationError: the folder cannot be written to.
@@ -36,7 +36,9 @@ def own_pipeline(
     path = folder / f"{prefix}toml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + _TOPICS.format(prefix=prefix, partitions=partitions), "utf-8")
+        path.write_text(
+            text + _TOPICS.format(prefix=prefix, partitions=partitions) + sections, "utf-8"
+        )
     except OSError as error:
         msg = f"{path} cannot be written ({error.strerror}); give another folder with --data"
         raise ConfigurationError(msg) from error

@@ -32,6 +32,7 @@ __all__ = [
     "decode_scores",
     "encode_deviations",
     "encode_scores",
+    "interval",
     "intervals",
     "unpack_recipients",
 ]
@@ -95,9 +96,15 @@ def intervals(
     probabilities: NDArray[np.floating], deviations: NDArray[np.floating]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Ends of the 95% credible intervals of (..., 168) probabilities; deviations: (..., 24)."""
+    return interval(probabilities, np.tile(deviations, HOURS_PER_WEEK // HOURS_PER_DAY))
+
+
+def interval(
+    probabilities: NDArray[np.floating], deviations: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """As `intervals`, of probabilities of any shape and as many deviations."""
     p = np.clip(probabilities, 1e-6, 1 - 1e-6)
-    logit = np.log(p / (1 - p))
-    wide = _NORMAL_975 * np.tile(deviations, HOURS_PER_WEEK // HOURS_PER_DAY)
+    logit, wide = np.log(p / (1 - p)), _NORMAL_975 * deviations
     return (
         (1 / (1 + np.exp(wide - logit))).astype(np.float32),
         (1 / (1 + np.exp(-wide - logit))).astype(np.float32),

@@ -17,8 +17,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["ABSENT", "Field", "Records", "RowWriter", "cut", "hexadecimal", "hundredths", "literal"]
-__all__ += ["number", "text"]
+from sendtide.events.decimals import LARGEST, LONGEST, SMALLEST, write_digits, write_double
+
+__all__ = ["ABSENT", "Field", "Records", "RowWriter", "cut", "decimal", "hexadecimal", "hundredths"]
+__all__ += ["literal", "number", "text"]
 
 ABSENT: Final = -(2**63)
 """The value of a number or text field that leaves the whole field, literal included, out."""
@@ -28,7 +30,9 @@ _TEXT: Final = 1
 _HEX: Final = 2
 _HUNDREDTHS: Final = 3
 _LITERAL: Final = 4
-_LONGEST: Final = {_NUMBER: 20, _HEX: 16, _HUNDREDTHS: 21, _LITERAL: 0}
+_DECIMAL: Final = 5
+_MOST_DIGITS: Final = 19
+_LONGEST: Final = {_NUMBER: 20, _HEX: 16, _HUNDREDTHS: 21, _LITERAL: 0, _DECIMAL: LONGEST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,11 @@ def hundredths(before: str) -> Field:
     return Field(before.encode(), _HUNDREDTHS)
 
 
+def decimal(before: str) -> Field:
+    """Take a float column, written so that it reads back as the same double; NaN is absent."""
+    return Field(before.encode(), _DECIMAL)
+
+
 def literal(only: str) -> Field:
     """Take no column: the literal alone."""
     return Field(only.encode(), _LITERAL)
@@ -71,15 +80,12 @@ def _digits(out: Any, at: int, value: int) -> int:
         out[at] = 45
         at += 1
         value = -value
-    end = at + 1
-    rest = value // 10
-    while rest > 0:
-        end += 1
-        rest //= 10
-    for i in range(end - 1, at - 1, -1):
-        out[i] = 48 + value % 10
-        value //= 10
-    return end
+    count, limit = 1, 10
+    while count < _MOST_DIGITS and value >= limit:
+        count += 1
+        limit *= 10
+    write_digits(out, at, value, count)
+    return at + count
 
 
 @njit(cache=True)
@@ -95,6 +101,7 @@ def _write(
 ) -> Any:
     rows = columns.shape[1]
     row_ends = np.empty(rows, np.int64)
+    doubles = columns.view(np.float64)
     at = 0
     for row in range(rows):
         for f in range(len(kinds)):
@@ -122,6 +129,8 @@ def _write(
                 at = _digits(out, at, value // 100)
                 out[at], out[at + 1], out[at + 2] = 46, 48 + value // 10 % 10, 48 + value % 10
                 at += 3
+            elif kind == _DECIMAL:
+                at = write_double(out, at, doubles[f, row])
         row_ends[row] = at
     return row_ends
 
@@ -130,6 +139,17 @@ def _joined(parts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64
     ends = np.zeros(len(parts) + 1, np.int64)
     np.cumsum([len(part) for part in parts], out=ends[1:])
     return np.frombuffer(b"".join(parts) or b" ", np.uint8), ends
+
+
+def _bits(column: NDArray[Any]) -> NDArray[np.int64]:
+    """Doubles as the words that hold them; -0.0, whose word is that of ABSENT, becomes 0.0."""
+    doubles = column.astype(np.float64) + 0.0
+    size = np.abs(doubles)
+    fits = (size == 0) | ((size >= SMALLEST) & (size < LARGEST)) | np.isnan(size)
+    if not fits.all():
+        msg = f"{doubles[~fits][0]} cannot be written: its size is not in [{SMALLEST}, {LARGEST})"
+        raise ValueError(msg)
+    return np.where(np.isnan(doubles), ABSENT, doubles.view(np.int64))
 
 
 class RowWriter:
@@ -154,7 +174,7 @@ class RowWriter:
         """Return all rows' bytes and the end of each; one column per field that takes one.
 
         Raises:
-            ValueError: the number of columns or a text index does not fit the fields.
+            ValueError: the number of columns, a text index or a decimal does not fit the fields.
         """
         if len(columns) != len(self._takes):
             msg = f"{len(columns)} columns given; the fields take {len(self._takes)}"
@@ -162,6 +182,9 @@ class RowWriter:
         rows = len(columns[0])
         values = np.zeros((len(self._kinds), rows), np.int64)
         for f, column in zip(self._takes, columns, strict=True):
+            if self._kinds[f] == _DECIMAL:
+                values[f] = _bits(column)
+                continue
             values[f] = column.view(np.int64) if column.dtype == np.uint64 else column
             if self._kinds[f] == _TEXT and rows:
                 present = values[f][values[f] != ABSENT]

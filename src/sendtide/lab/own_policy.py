@@ -100,9 +100,8 @@ class Sendtide:
         outcome = self._recipients.apply_requests(batch)
         parts = self._directory, self._names, self._sources
         told = answers(self._recipients, batch, outcome.people, *parts)
-        self._told = np.array([answer.slot_probability for answer in told])
-        sent = np.array([answer.send_at_ms for answer in told]) // _HOUR_MS
-        return np.asarray(sent - slots[:, 0])
+        self._told = told.slot_probability.astype(np.float64)
+        return np.asarray(told.send_at_ms // _HOUR_MS - slots[:, 0])
 
     def probabilities(self, slots: I64) -> tuple[F64, F64, F64]:
         """P(open) of each of the (n, s) slots, and the ends of its interval."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +13,8 @@ from sendtide.events.errors import CorruptData
 from sendtide.events.hashing import hash_text
 from sendtide.events.records import SlotScores
 from sendtide.events.rhythm import BINS
-from sendtide.models.policy import choose
-from sendtide.models.propensity import ClientRates
+from sendtide.models.policy import ODDS, choose
+from sendtide.models.propensity import TARGETS, ClientRates
 from sendtide.models.propensity_bank import PropensityBank, PropensitySettings
 from sendtide.models.registry import ALL_CLIENTS, ModelState
 from sendtide.models.rhythm import PRIOR, TABLES
@@ -111,36 +111,27 @@ class ModelDirectory:
         segments: U64,
         evidence: F32,
         scores: F32,
-        windows: Sequence[NDArray[np.int64]],
+        windows: tuple[NDArray[np.uint8], NDArray[np.int64]],
         controlled: NDArray[np.bool_],
         shares: tuple[float, float],
         keys: U64,
-    ) -> list[tuple[int, float, int]]:
+    ) -> tuple[NDArray[np.int64], F64, NDArray[np.uint8]]:
         """Decide n requests by `models.policy`.
 
-        windows: hours of the week of each one's slots. shares: of control and of exploring.
-        keys: a hash of each request, which draws for it.
+        windows: hour of the week of all slots, one request's after another's, and (n + 1,) where
+        each one's begin. shares: of control and of exploring. keys: a hash of each request, which
+        draws for it.
 
         Returns:
-            Of each: position in its window, probability of that, code of the arm.
+            (n,) positions in their windows, probabilities of those, codes of the arms.
         """
         with self._lock:
             rows = self._rows(clients, segments)
-            populations, factors = self._log_shares, self._factors
-        return [
-            choose(
-                evidence[i],
-                scores[i],
-                populations[row],
-                factors[row],
-                windows[i],
-                TABLES,
-                controlled[i],
-                *shares,
-                keys[i],
-            )
-            for i, row in enumerate(rows.tolist())
-        ]
+            populations = self._log_shares, self._factors
+        slots, told, arms = choose(
+            evidence, scores, rows, populations, windows, TABLES, ODDS, controlled, shares, keys
+        )
+        return slots, told, arms
 
     def propensities(
         self,
@@ -148,8 +139,9 @@ class ModelDirectory:
         times_ms: NDArray[np.int64],
         content: F32,
         history: Mapping[str, NDArray[Any]],
+        targets: int = len(TARGETS),
     ) -> F32:
-        """Probabilities of n messages sent at these times, (n, 5) in the order of TARGETS.
+        """Probabilities of n messages sent at these times: (n, targets), the first of TARGETS.
 
         A client without a model gets what a model says before any label: for opens and clicks the
         recipient's own rates, shrunk, else the usual ones.
@@ -157,7 +149,7 @@ class ModelDirectory:
         with self._lock:
             rows = np.array([self._client_of.get(c, 0) for c in clients.tolist()], np.int32)
             x = self._rates.features(rows, history, content)
-            return self._bank.predict(rows, x, times_ms).astype(np.float32)
+            return self._bank.predict(rows, x, times_ms, targets).astype(np.float32)
 
     def _rows(self, clients: U64, segments: U64) -> NDArray[np.int64]:
         """Row of the finest level known for each: segment, client, or all (0)."""

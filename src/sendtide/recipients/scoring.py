@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import Names, RequestBatch
-from sendtide.events.hashing import ARMS, in_control
-from sendtide.events.messages import CONTENT_FIELDS, PredictionMessage, SlotScore
+from sendtide.events.hashing import in_control
+from sendtide.events.messages import CONTENT_FIELDS
+from sendtide.events.predictions import LISTED_SLOTS, NO_SLOT, Predictions
 from sendtide.events.records import (
     CONTROL_FLAG,
-    HOURS_PER_WEEK,
+    HOURS_PER_DAY,
     RECIPIENT_LAYOUT,
     RECIPIENT_RECORD,
-    TIERS,
     SlotScores,
     encode_deviations,
     encode_scores,
-    intervals,
+    interval,
 )
 from sendtide.recipients.partition import Live, RecipientPartition
+from sendtide.recipients.slots import best_slots, slot_times
 from sendtide.recipients.tables import NONE
 
 __all__ = ["Scorer", "answers", "records"]
 
 F32 = NDArray[np.float32]
 U64 = NDArray[np.uint64]
-
-_HOUR_MS: Final = 3_600_000
-_TOP_SLOTS: Final = 8
 
 
 class Scorer(Protocol):
@@ -47,12 +45,12 @@ class Scorer(Protocol):
         segments: U64,
         evidence: F32,
         scores: F32,
-        windows: Sequence[NDArray[np.int64]],
+        windows: tuple[NDArray[np.uint8], NDArray[np.int64]],
         controlled: NDArray[np.bool_],
         shares: tuple[float, float],
         keys: U64,
-    ) -> list[tuple[int, float, int]]:
-        """Slot in its window, probability of that, and arm's code, of n requests."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]:
+        """Slots in their windows, probabilities of these, and arms' codes, of n requests."""
         ...
 
     def propensities(
@@ -61,8 +59,9 @@ class Scorer(Protocol):
         times_ms: NDArray[np.int64],
         content: F32,
         history: Mapping[str, NDArray[Any]],
+        targets: int = 5,
     ) -> F32:
-        """(n, 5) chances at these times: open, click, unsubscribe, complaint, bounce."""
+        """(n, targets) chances at these times: open, click, unsubscribe, complaint, bounce."""
         ...
 
 
@@ -130,89 +129,62 @@ def answers(
     scorer: Scorer,
     clients: Names,
     sources: Names,
-) -> list[PredictionMessage]:
+) -> Predictions:
     """Answer requests by the state's policy: a slot of the window each, and with what probability.
 
     `people`: (n,) row of each request's recipient, NONE for a stranger.
     """
     live = _live_of(state, batch, people)
     found = scorer.slots(live.client, live.segment, live.evidence)
-    times = [_slot_times(batch, i) for i in range(len(batch))]
-    windows = _windows(state, live, times)
-    scored = live.client, live.segment, live.evidence, found.scores
-    shares = state.policy.control_share, state.policy.explore_share
-    decided = scorer.choose(*scored, windows, _controlled(state, live), shares, batch.identity)
-    chosen = [hours[slot] for hours, (slot, _, _) in zip(windows, decided, strict=True)]
+    times, starts = slot_times(batch.window_start_ms, batch.window_end_ms)
+    # Each slot's own local time, so that a change of clocks within the window counts.
+    hours, _ = state.zones.local_hours(times, np.repeat(live.zone, np.diff(starts)))
+    slots, propensity, arm = scorer.choose(
+        live.client,
+        live.segment,
+        live.evidence,
+        found.scores,
+        (hours, starts),
+        _controlled(state, live),
+        (state.policy.control_share, state.policy.explore_share),
+        batch.identity,
+    )
+    chosen, rows = hours[starts[:-1] + slots], np.arange(len(batch))
     nothing = _no_content(len(batch))
-    chances = scorer.propensities(live.client, batch.event_time_ms, nothing, live.history)
-    low, high = intervals(found.scores, found.deviations)
-    return [
-        PredictionMessage(
-            source=sources[int(batch.source[i])],
-            id=batch.ids[i],
-            client_id=clients[int(batch.client[i])],
-            recipient_id=f"{batch.recipient[i, 0]:016x}{batch.recipient[i, 1]:016x}",
-            requested_at_ms=int(batch.event_time_ms[i]),
-            send_at_ms=times[i][slot],
-            open_probability=float(chances[i, 0]),
-            slot_probability=float(found.scores[i, chosen[i]]),
-            interval=(float(low[i, chosen[i]]), float(high[i, chosen[i]])),
-            arm=ARMS[arm],
-            propensity=propensity,
-            slots=_top(times[i], windows[i], found.scores[i]),
-            tier=TIERS[int(found.tiers[i])],
-            reason=_reason(TIERS[int(found.tiers[i])], float(found.effective[i]), ARMS[arm]),
-            effective_sends=float(found.effective[i]),
-            model_version=int(found.versions[i]),
-            newest_event_ms=int(live.newest_ms[i]),
-        )
-        for i, (slot, propensity, arm) in enumerate(decided)
-    ]
+    chances = scorer.propensities(live.client, batch.event_time_ms, nothing, live.history, 1)
+    scores, deviations = found.scores[rows, chosen], found.deviations[rows, chosen % HOURS_PER_DAY]
+    return Predictions(
+        sources=sources,
+        clients=clients,
+        ids=batch.ids,
+        source=batch.source,
+        client=batch.client,
+        recipient=batch.recipient,
+        requested_at_ms=batch.event_time_ms,
+        send_at_ms=times[starts[:-1] + slots],
+        open_probability=chances[:, 0],
+        slot_probability=scores,
+        interval=np.stack(interval(scores, deviations), axis=1),
+        arm=arm,
+        propensity=propensity,
+        **_listed(times, hours, starts, found.scores),
+        tier=found.tiers,
+        effective_sends=found.effective,
+        model_version=found.versions,
+        newest_event_ms=live.newest_ms,
+    )
 
 
-def _windows(
-    state: RecipientPartition, live: Live, times: list[list[int]]
-) -> list[NDArray[np.int64]]:
-    """Local hour of the week of every slot, by request; of each slot's own time, so DST counts."""
-    counts = [len(at) for at in times]
-    flat = np.array([at for window in times for at in window], np.int64)
-    hours, _ = state.zones.local_hours(flat, np.repeat(live.zone, counts))
-    return np.split(hours.astype(np.int64), np.cumsum(counts)[:-1]) if counts else []
-
-
-def _slot_times(batch: RequestBatch, i: int) -> list[int]:
-    """The window cut at whole hours, its first part from the window's start; at most a week."""
-    start, end = int(batch.window_start_ms[i]), int(batch.window_end_ms[i])
-    hours = range(start - start % _HOUR_MS + _HOUR_MS, end, _HOUR_MS)
-    return [start, *hours][:HOURS_PER_WEEK]
-
-
-def _top(times: list[int], hours: NDArray[np.int64], scores: F32) -> list[SlotScore]:
-    """The slots with the highest scores, the earlier of equals first."""
-    order = np.argsort(-scores[hours], kind="stable")[:_TOP_SLOTS].tolist()
-    return [
-        SlotScore(
-            send_at_ms=times[s],
-            hour_of_week=int(hours[s]),
-            open_probability=float(scores[hours[s]]),
-        )
-        for s in order
-    ]
-
-
-_WHOSE: Final = {
-    "recipient": "{sends:.1f} sends to this recipient, seen as one of its population",
-    "segment": "no sends to this recipient yet: what its segment does",
-    "client": "no sends to this recipient yet: what the client's recipients do",
-    "all": "nothing learned of this client yet: what all clients' recipients do",
-    "prior": "nothing learned yet: an assumed population, in which all hours are equal",
-}
-_HOW: Final = {
-    "control": "slot drawn uniformly from the window: control group",
-    "explore": "slot sampled by how likely it is to be the best",
-    "optimised": "slot with the highest score in the window",
-}
-
-
-def _reason(tier: str, sends: float, arm: str) -> str:
-    return f"{_HOW[arm]}; {_WHOSE[tier].format(sends=sends)}"
+def _listed(
+    times: NDArray[np.int64], hours: NDArray[np.uint8], starts: NDArray[np.int64], scores: F32
+) -> dict[str, NDArray[Any]]:
+    """The slots of each window with the highest scores, (n, LISTED_SLOTS) each."""
+    best = best_slots(hours, starts, scores, LISTED_SLOTS)
+    there = best >= 0
+    places = np.where(there, best + starts[:-1, None], 0)
+    listed = np.where(there, hours[places], NO_SLOT)
+    return {
+        "slot_times": np.where(there, times[places], NO_SLOT),
+        "slot_hours": listed,
+        "slot_scores": np.take_along_axis(scores, np.maximum(listed, 0), axis=1),
+    }

@@ -1,8 +1,8 @@
 """Outgoing messages as records: bytes in, bytes out; sending them is the transport's work.
 
-Keys: predictions go by recipient like the request they answer, metrics and alerts by client, so
-that one client's are in order. A dead letter keeps its own key and value to the byte; where it
-came from and why stands in its headers, which are text: `sendtide-reason`, `sendtide-offset`, ...
+Keys: metrics and alerts go by client, so that one client's are in order. A dead letter keeps its
+own key and value to the byte; where it came from and why stands in its headers, which are text:
+`sendtide-reason`, `sendtide-offset`, ... Predictions are many: `sinks.predictions` writes these.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from sendtide.events.messages import (
     AlertMessage,
     DeadLetterHeaders,
     MetricMessage,
-    PredictionMessage,
 )
-from sendtide.events.topics import ALERTS, DEAD_LETTERS, METRICS, PREDICTIONS
+from sendtide.events.topics import ALERTS, DEAD_LETTERS, METRICS
 
 __all__ = [
     "Record",
@@ -27,7 +26,6 @@ __all__ = [
     "dead_letter_headers",
     "dead_letter_record",
     "metric_record",
-    "prediction_record",
 ]
 
 HEADER_PREFIX: Final = "sendtide-"
@@ -42,12 +40,6 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]] = field(default_factory=list)
-
-
-def prediction_record(message: PredictionMessage) -> Record:
-    """An answer; its id is the request's, so a repeated one can be dropped by its reader."""
-    key = f"{message.client_id}:{message.recipient_id}".encode()
-    return Record(topic=PREDICTIONS.name, key=key, value=_ENCODER.encode(message))
 
 
 def metric_record(message: MetricMessage) -> Record:

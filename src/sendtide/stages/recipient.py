@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
 from sendtide.events.errors import Unavailable
 from sendtide.events.examples import ExampleKind
-from sendtide.events.messages import DeadLetterHeaders, PredictionMessage
+from sendtide.events.messages import DeadLetterHeaders
+from sendtide.events.predictions import Predictions
 from sendtide.events.topics import (
     DEAD_LETTERS,
     ENGAGEMENTS,
@@ -39,7 +40,8 @@ from sendtide.recipients import (
 )
 from sendtide.recipients.counters import FreshnessRow
 from sendtide.sinks import PartitionCounts, RecipientRows, SourceFreshness
-from sendtide.sinks.topics import dead_letter_record, metric_record, prediction_record
+from sendtide.sinks.predictions import prediction_records
+from sendtide.sinks.topics import dead_letter_record, metric_record
 from sendtide.stages.freshness import freshness_metrics
 from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Columns, Held, Outputs, Stage
@@ -157,13 +159,13 @@ class RecipientStage(Stage[RecipientPartition]):
         out = self._outputs(held, piece, refused, outcome, emit)
         held.count(piece.topic, "predictions", outcome.applied)
         if emit and outcome.applied:
-            found = [prediction_record(m) for m in self._answer(held, batch, outcome)]
-            out[self._name(PREDICTIONS)] = [Record(r.value, r.key) for r in found]
+            keys, values = prediction_records(self._answer(held, batch, outcome))
+            out[self._name(PREDICTIONS)] = list(map(Record, values, keys))
         return out
 
     def _answer(
         self, held: Held[RecipientPartition], batch: RequestBatch, outcome: Outcome
-    ) -> list[PredictionMessage]:
+    ) -> Predictions:
         taken = outcome.accepted
         columns = {f.name: getattr(batch, f.name) for f in fields(batch)}
         ids = [i for i, t in zip(columns.pop("ids"), taken.tolist(), strict=True) if t]

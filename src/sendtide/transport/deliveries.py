@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 #: Records given to the client before the event loop gets a turn.
 _SLICE_RECORDS = 1_000
 
+#: Options with which a user may make the client's queue smaller than our limits.
+_QUEUE_LIMITS = {"queue.buffering.max.messages", "queue.buffering.max.kbytes"}
+
 #: The reports thread wakes this often without a report, to see that it should stop.
 _POLL_S = 0.1
 
@@ -137,6 +140,8 @@ class BatchProducer:
         )
         self._max_records = max_records
         self._max_bytes = max_bytes
+        # A user's smaller queue may be full in the middle of a batch: only single records wait.
+        self._own_queue = config.keys().isdisjoint(_QUEUE_LIMITS)
         self._pending: set[Delivery] = set()
         self._records = 0
         self._bytes = 0
@@ -247,6 +252,24 @@ class BatchProducer:
         await asyncio.sleep(0)
 
     async def _queue(self, topic: str, records: Sequence[Record], part: _Slice) -> None:
+        plain = all(r.partition < 0 and not r.headers and not r.timestamp_ms for r in records)
+        if plain and self._own_queue:
+            self._queue_together(topic, records, part)
+        else:
+            await self._queue_one_by_one(topic, records, part)
+
+    def _queue_together(self, topic: str, records: Sequence[Record], part: _Slice) -> None:
+        """One call for all, which saves a third.
+
+        It takes no headers and no timestamps, and partitions of single records it does not heed
+        (confluent-kafka 2.16.1).
+        """
+        messages: list[dict[str, Any]] = [{"value": r.value, "key": r.key} for r in records]
+        if self._client.produce_batch(topic, messages, on_delivery=part.report) < len(messages):
+            errors = [m["_error"] for m in messages if "_error" in m]
+            self._refused += [(part, error) for error in errors]
+
+    async def _queue_one_by_one(self, topic: str, records: Sequence[Record], part: _Slice) -> None:
         produce, report = self._client.produce, part.report
         for value, key, partition, timestamp_ms, headers in records:
             options: dict[str, Any] = {"timestamp": timestamp_ms} if timestamp_ms else {}
