@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -53,6 +53,10 @@ def worker(
     session_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How soon a dead worker is replaced.")
     ] = 10.0,
+    exactly_once: Annotated[
+        Literal["auto", "on", "off"] | None,
+        typer.Option(help="Outputs in transactions; instead of the pipeline's outputs.exactly_once."),
+    ] = None,
     watchdog: Annotated[
         float,
         typer.Option(
@@ -85,6 +89,7 @@ def worker(
             name=name or _process_name(),
             session_timeout_s=session_timeout,
             watchdog_s=watchdog,
+            exactly_once=exactly_once,
         )
     )
     raise typer.Exit(code)

@@ -189,8 +189,7 @@ class ClientStage(Stage[ClientPartition]):
         """Send the states of models that learned since the last time."""
         records = [Record(state.to_bytes(), state.key()) for state in held.state.take_models()]
         if records:
-            delivery = await self._send(self._name(MODELS), records)
-            await delivery.delivered()
+            await self.emit(held, {self._name(MODELS): records})
 
     def _summary(self, fields: dict[str, Any]) -> ModelSummary:
         """A summary with the speed seen by this worker, smoothed over the last seconds."""

@@ -259,7 +259,7 @@ class RecipientStage(Stage[RecipientPartition]):
         records = [metric_record(message) for message in made]
         if records:
             sent = [Record(record.value, record.key) for record in records]
-            await self._send(self._name(METRICS), sent)
+            await self.emit(held, {self._name(METRICS): sent})
 
     def take_ages_s(self) -> tuple[float | None, float | None]:
         """Median and 99th percentile of event-to-published age since the last call, in seconds."""

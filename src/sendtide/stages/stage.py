@@ -6,6 +6,7 @@ deliveries still under way. The order that makes a crash harmless::
     apply a chunk -> its outputs are delivered -> it is acknowledged -> the group's offset moves
     all before a cut is delivered and visible in Redis -> the snapshot of that cut is written
 
+With transactions the first line is one step: outputs and offset are there together or not at all.
 A partition's snapshot is the truth about its position; the group's offset only says up to where
 outputs are delivered, so that a replay knows when to speak again.
 """
@@ -29,9 +30,9 @@ from sendtide.stages.piece import Piece
 from sendtide.stages.positions import Positions
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.state import Manifest, SnapshotStore
-from sendtide.transport import Delivery, Record
+from sendtide.transport import Delivery, Record, Tenure, TopicPartition, WithdrawnError
 
-__all__ = ["Columns", "Held", "Outputs", "Send", "Stage"]
+__all__ = ["Columns", "Held", "Outputs", "Send", "Stage", "Transact"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ Columns = dict[str, NDArray[Any]]
 Outputs = dict[str, list[Record]]
 """Records to send by full topic name, each list in order."""
 Send = Callable[[str, Sequence[Record]], Awaitable[Delivery]]
+Transact = Callable[[Outputs, Tenure, Mapping[TopicPartition, int]], Awaitable[None]]
+"""Stores outputs and the offsets they came from, all or nothing."""
 
 _DELIVERIES: Final = 64
 """Chunks whose outputs may be under way at once, over all partitions of a stage."""
@@ -51,18 +54,21 @@ class Held(Generic[State]):
 
     counts: topic to bucket to number, since the beginning of the log. reached_ms: Kafka timestamp
     of the newest record applied, by topic. written_at: when its last snapshot was written or read.
+    undelivered: some outputs never went out, so that no snapshot may be cut past them.
     """
 
     number: int
     epoch: int
     state: State
     runtime: PartitionRuntime[Piece, Outputs]
+    tenure: Tenure
     counts: dict[str, dict[str, int]]
     deliveries: set[asyncio.Task[None]] = field(default_factory=set)
     snapshot_at: dict[str, int] = field(default_factory=dict)
     published: dict[str, dict[str, int]] = field(default_factory=dict)
     reached_ms: dict[str, int] = field(default_factory=dict)
     written_at: float = field(default_factory=time.monotonic)
+    undelivered: bool = False
 
     def count(self, topic: str, bucket: str, number: int) -> None:
         """Add to one of the counts."""
@@ -74,9 +80,16 @@ class Held(Generic[State]):
         return {topic: dict(table) for topic, table in self.counts.items()}
 
     async def delivered(self) -> None:
-        """Wait for the outputs of all chunks applied so far."""
+        """Wait for the outputs of all chunks applied so far.
+
+        Raises:
+            Unavailable: some are not, and will not be by this worker.
+        """
         if self.deliveries:
-            await asyncio.gather(*tuple(self.deliveries))
+            await asyncio.wait(tuple(self.deliveries))
+        if self.undelivered:
+            msg = f"outputs of partition {self.number} are not delivered; its next owner sends them"
+            raise Unavailable(msg)
 
 
 class Stage(ABC, Generic[State]):
@@ -86,6 +99,7 @@ class Stage(ABC, Generic[State]):
         group: name of the stage, part of snapshot paths and of the fence in Redis.
         topics: full names of the stage's topics; partition n of all of them is one unit.
         send: queues records of one topic; its delivery is awaited before a chunk is acknowledged.
+        transact: instead of `send` on brokers that have transactions.
         on_failure: called once with what ends this worker.
     """
 
@@ -99,11 +113,13 @@ class Stage(ABC, Generic[State]):
         snapshots: SnapshotStore,
         offsets: OffsetLookup,
         on_failure: Callable[[BaseException], None],
+        transact: Transact | None = None,
     ) -> None:
         self.group = group
         self.topics = tuple(topics)
         self.held: dict[int, Held[State]] = {}
         self._send = send
+        self._transact = transact
         self._on_failure = on_failure
         self._failed = False
         self._sink = sink
@@ -187,7 +203,8 @@ class Stage(ABC, Generic[State]):
         runtime: PartitionRuntime[Piece, Outputs] = PartitionRuntime(
             positions, lambda piece, emit: self.apply(self.held[number], piece, emit)
         )
-        return Held(number, epoch, state, runtime, counts)
+        emitted = {(topic, number): offset for topic, offset in positions.emitted.items()}
+        return Held(number, epoch, state, runtime, Tenure(emitted), counts)
 
     async def revoked(self, number: int) -> None:
         """Deliver, publish and write down a partition, then let it go."""
@@ -199,11 +216,13 @@ class Stage(ABC, Generic[State]):
         except Unavailable as error:
             logger.warning("%s/%d leaves without a snapshot: %s", self.group, number, error)
         finally:
-            self.held.pop(number, None)
+            self.lost(number)
 
     def lost(self, number: int) -> None:
-        """Forget a partition another worker may already hold."""
-        self.held.pop(number, None)
+        """Forget a partition another worker may already hold; what is under way is withdrawn."""
+        held = self.held.pop(number, None)
+        if held is not None:
+            held.tenure.over = True
 
     # -- its work -------------------------------------------------------------------------------
 
@@ -225,23 +244,35 @@ class Stage(ABC, Generic[State]):
             return
         held.reached_ms[piece.topic] = piece.messages[-1].timestamp()[1]
         for applied in held.runtime.feed(piece):
-            if not applied.output:
+            if applied.output is None:  # replayed: delivered and committed long ago
                 applied.chunk.finish()
-                continue
-            await self._room.acquire()
-            task = asyncio.create_task(self._deliver(applied.output, applied.chunk))
-            held.deliveries.add(task)
-            task.add_done_callback(held.deliveries.discard)
+            else:
+                await self.emit(held, applied.output, applied.chunk)
 
-    async def _deliver(self, outputs: Outputs, piece: Piece) -> None:
+    async def emit(self, held: Held[State], outputs: Outputs, piece: Piece | None = None) -> None:
+        """Send in the background what a piece makes, then acknowledge it; waits only for room."""
+        await self._room.acquire()
+        task = asyncio.create_task(self._deliver(held, outputs, piece))
+        held.deliveries.add(task)
+        task.add_done_callback(held.deliveries.discard)
+
+    async def _deliver(self, held: Held[State], outputs: Outputs, piece: Piece | None) -> None:
         try:
-            sent = [await self._send(t, records) for t, records in outputs.items()]
-            for delivery in sent:
-                await delivery.delivered()
-            piece.finish()
-        except Exception as error:
+            if self._transact is not None:
+                reached = {(piece.topic, piece.partition): piece.next_offset} if piece else {}
+                await self._transact(outputs, held.tenure, reached)
+            else:
+                sent = [await self._send(t, records) for t, records in outputs.items()]
+                for delivery in sent:
+                    await delivery.delivered()
+            if piece is not None:
+                piece.finish()
+        except WithdrawnError as error:
+            held.undelivered = True
+            logger.warning("%s/%d: %s", self.group, held.number, error)
+        except Exception as error:  # noqa: BLE001 - ends this worker
+            held.undelivered = True
             self.fail(error)
-            raise
         finally:
             self._room.release()
 
@@ -293,6 +324,7 @@ class Stage(ABC, Generic[State]):
         meta["counts"] = {topic: dict(table) for topic, table in held.counts.items()}
         await held.delivered()
         await self.publish(held)
+        await held.delivered()  # of models, which go out with what is published
         await asyncio.to_thread(
             self._snapshots.write, held.number, held.epoch, offsets, meta, columns
         )

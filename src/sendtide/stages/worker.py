@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,16 +17,17 @@ from sendtide.gate import warm_up
 from sendtide.models import ModelDirectory
 from sendtide.sinks import RedisSink, Retention, WorkerBeat
 from sendtide.stages.client import ClientStage, client_settings
+from sendtide.stages.guarantee import transactional_id
 from sendtide.stages.health import Health
 from sendtide.stages.model_feed import ModelFeed
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.ownership import Ownership
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.settings import WorkerSettings
-from sendtide.stages.stage import Stage
+from sendtide.stages.stage import Outputs, Stage
 from sendtide.stages.watchdog import Watchdog
 from sendtide.state import SnapshotStore
-from sendtide.transport import Settings, chunk_topic, configure
+from sendtide.transport import Settings, Tenure, TopicPartition, chunk_topic, configure
 from sendtide.transport import run_worker as run_app
 from sendtide.transport.driver import register
 
@@ -59,6 +60,7 @@ class Worker:
             strength=hours.prior_strength,
         )
         topic = pipeline.topics.full_name
+        self.transactional_id = transactional_id(settings)
         self._feed = ModelFeed(settings.client(), topic(MODELS), self.directory)
         self._offsets = OffsetLookup(settings.client(), settings.group)
         self._sinks: list[RedisSink] = []
@@ -94,11 +96,17 @@ class Worker:
         url = self.settings.snapshots_url or pipeline.snapshots.url
         return {
             "send": lambda topic, records: self.app.producer.send_batch(topic, records),
+            "transact": self._transact if self.transactional_id else None,
             "sink": self._new_sink(),
             "snapshots": SnapshotStore(url, group, pipeline.snapshots.keep),
             "offsets": self._offsets,
             "on_failure": self._end,
         }
+
+    async def _transact(
+        self, outputs: Outputs, tenure: Tenure, offsets: Mapping[TopicPartition, int]
+    ) -> None:
+        await self.app.producer.transact(outputs, tenure, offsets)
 
     def _new_sink(self) -> RedisSink:
         ttl_s = self.settings.pipeline.redis.ttl_ms // 1000
@@ -118,6 +126,11 @@ class Worker:
                 rdkafka=dict(self.settings.kafka_config),
                 copartition=copartition,
                 owner=self._ownership,
+                transactional_id=self.transactional_id,
+                transaction_interval_s=self.settings.pipeline.outputs.commit_interval_ms / 1000,
+                # No longer than it takes until the partitions are another's: who reads the outputs
+                # waits for the end of what a dead worker has left open.
+                transaction_timeout_s=self.settings.session_timeout_s,
             ),
         )
         for stage in self.stages:
