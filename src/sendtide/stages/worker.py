@@ -188,6 +188,13 @@ class Worker:
         now = time.monotonic()
         since, events_before, made_before = self._last_beat
         self._last_beat = (now, events, made)
+        if now - since > self.settings.session_timeout_s:
+            logger.warning(
+                "this worker was paused for %.0f s, longer than its session; its partitions may be "
+                "others' by now: what it had under way is withdrawn, and it joins anew",
+                now - since,
+            )
+            return  # what it would tell is of before
         ages = self.recipients.take_ages_s()
         beat = WorkerBeat(
             worker=self.settings.name,
