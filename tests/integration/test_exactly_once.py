@@ -1,8 +1,8 @@
 """Every output exactly once for readers of committed records, on Apache Kafka and Redis proper.
 
 Workers are killed, or paused past their session, right before and right after they commit a
-transaction with examples in it, so that work is in flight for certain. The state is judged by a recount of what was
-produced; outputs by their identities.
+transaction with examples in it, so that work is in flight for certain. The state is judged by a
+recount of what was produced; outputs by their identities.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def foreign(folder: Path) -> int:
     manifests = _newest(folder)
     copies = [(m.read_bytes(), m.with_suffix(".columns").read_bytes()) for m in manifests]
     for manifest, (written, columns) in zip(manifests, copies[1:] + copies[:1], strict=True):
-        newer = manifest.with_name(f"{int(manifest.stem) + 1:010d}.manifest")
+        epoch, sequence = manifest.stem.split("-")
+        newer = manifest.with_name(f"{epoch}-{int(sequence) + 1:010d}.manifest")
         newer.write_bytes(written)
         newer.with_suffix(".columns").write_bytes(columns)
     return len(manifests)

@@ -55,7 +55,9 @@ def worker(
     ] = 10.0,
     exactly_once: Annotated[
         Literal["auto", "on", "off"] | None,
-        typer.Option(help="Outputs in transactions; instead of the pipeline's outputs.exactly_once."),
+        typer.Option(
+            help="Outputs in transactions; instead of the pipeline's outputs.exactly_once."
+        ),
     ] = None,
     watchdog: Annotated[
         float,

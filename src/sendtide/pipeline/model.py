@@ -15,7 +15,16 @@ from sendtide.events.topics import Topic
 from sendtide.pipeline.duration import parse_duration
 
 __all__ = ["Clients", "Drift", "InputTopic", "Join", "Model", "Outputs", "Pipeline"]
-__all__ += ["PropensityModel", "Publish", "Redis", "RiverModel", "SendTimeModel", "Snapshots", "Topics", "Windows"]
+__all__ += [
+    "PropensityModel",
+    "Publish",
+    "Redis",
+    "RiverModel",
+    "SendTimeModel",
+    "Snapshots",
+    "Topics",
+    "Windows",
+]
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
 _TOPIC_PREFIX: Final = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\z"

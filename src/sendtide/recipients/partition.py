@@ -257,6 +257,13 @@ class RecipientPartition:
         """Put back what could not be written."""
         self.people["changed"][rows] = self.people["erased"][rows] == 0
 
+    def mark_all_changed(self) -> None:
+        """Let the next takes hold everybody: what had been written is no longer there."""
+        n = self.recipients
+        self.people["changed"][:n] = self.people["erased"][:n] == 0
+        self._erased = np.flatnonzero(self.people["erased"][:n]).tolist()
+        self.counters.mark_changed()
+
     def take_erased(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """(client hashes, (n, 2) ids) erased since the last call."""
         rows = np.unique(np.array(self._erased, np.int64))

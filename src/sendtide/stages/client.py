@@ -19,7 +19,7 @@ from sendtide.clients import (
     lift_message,
 )
 from sendtide.clients.challengers import Challengers
-from sendtide.events.errors import CorruptData, Unavailable
+from sendtide.events.errors import CorruptData
 from sendtide.events.examples import ExampleBlock
 from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
@@ -150,7 +150,7 @@ class ClientStage(Stage[ClientPartition]):
         if summaries:
             try:
                 await self.write(self._sink.write_models, owner, summaries)
-            except Unavailable:
+            except BaseException:
                 held.state.mark_summaries_changed()
                 raise
         counts = held.counts_now()
@@ -178,12 +178,19 @@ class ClientStage(Stage[ClientPartition]):
         rows = [ClientLift(**asdict(lift)) for lift in found]
         try:
             await self.write(self._sink.write_lifts, self.owner(held), rows)
-        except Unavailable:
+        except BaseException:
             held.state.mark_lifts_changed()
             raise
         self._lifts_told[held.number] = now
         records = [metric_record(lift_message(lift)) for lift in found]
-        await self._send(self._name(METRICS), [Record(r.value, r.key) for r in records])
+        await self.emit(held, {self._name(METRICS): [Record(r.value, r.key) for r in records]})
+
+    def mark_all_changed(self, held: Held[ClientPartition]) -> None:
+        """All summaries, lifts and counts."""
+        held.state.mark_summaries_changed()
+        held.state.mark_lifts_changed()
+        self._lifts_told.pop(held.number, None)
+        held.published = {}
 
     async def publish_models(self, held: Held[ClientPartition]) -> None:
         """Send the states of models that learned since the last time."""

@@ -18,13 +18,14 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from numpy.typing import NDArray
 
-from sendtide.events.errors import Unavailable
+from sendtide.events.errors import CorruptData, Fenced, Unavailable
 from sendtide.sinks import Owner, Sink
+from sendtide.stages.held import Held, Outputs, State
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.piece import Piece
 from sendtide.stages.positions import Positions
@@ -36,60 +37,14 @@ __all__ = ["Columns", "Held", "Outputs", "Send", "Stage", "Transact"]
 
 logger = logging.getLogger(__name__)
 
-State = TypeVar("State")
+Answer = TypeVar("Answer")
 Columns = dict[str, NDArray[Any]]
-Outputs = dict[str, list[Record]]
-"""Records to send by full topic name, each list in order."""
 Send = Callable[[str, Sequence[Record]], Awaitable[Delivery]]
 Transact = Callable[[Outputs, Tenure, Mapping[TopicPartition, int]], Awaitable[None]]
 """Stores outputs and the offsets they came from, all or nothing."""
 
 _DELIVERIES: Final = 64
 """Chunks whose outputs may be under way at once, over all partitions of a stage."""
-
-
-@dataclass(slots=True)
-class Held(Generic[State]):
-    """One partition at work.
-
-    counts: topic to bucket to number, since the beginning of the log. reached_ms: Kafka timestamp
-    of the newest record applied, by topic. written_at: when its last snapshot was written or read.
-    undelivered: some outputs never went out, so that no snapshot may be cut past them.
-    """
-
-    number: int
-    epoch: int
-    state: State
-    runtime: PartitionRuntime[Piece, Outputs]
-    tenure: Tenure
-    counts: dict[str, dict[str, int]]
-    deliveries: set[asyncio.Task[None]] = field(default_factory=set)
-    snapshot_at: dict[str, int] = field(default_factory=dict)
-    published: dict[str, dict[str, int]] = field(default_factory=dict)
-    reached_ms: dict[str, int] = field(default_factory=dict)
-    written_at: float = field(default_factory=time.monotonic)
-    undelivered: bool = False
-
-    def count(self, topic: str, bucket: str, number: int) -> None:
-        """Add to one of the counts."""
-        table = self.counts.setdefault(topic, {})
-        table[bucket] = table.get(bucket, 0) + number
-
-    def counts_now(self) -> dict[str, dict[str, int]]:
-        """A copy of the counts, to compare with what readers were told last."""
-        return {topic: dict(table) for topic, table in self.counts.items()}
-
-    async def delivered(self) -> None:
-        """Wait for the outputs of all chunks applied so far.
-
-        Raises:
-            Unavailable: some are not, and will not be by this worker.
-        """
-        if self.deliveries:
-            await asyncio.wait(tuple(self.deliveries))
-        if self.undelivered:
-            msg = f"outputs of partition {self.number} are not delivered; its next owner sends them"
-            raise Unavailable(msg)
 
 
 class Stage(ABC, Generic[State]):
@@ -101,6 +56,7 @@ class Stage(ABC, Generic[State]):
         send: queues records of one topic; its delivery is awaited before a chunk is acknowledged.
         transact: instead of `send` on brokers that have transactions.
         on_failure: called once with what ends this worker.
+        session_timeout_s: of the consumer group: sooner nobody else is given a partition.
     """
 
     def __init__(
@@ -114,6 +70,7 @@ class Stage(ABC, Generic[State]):
         offsets: OffsetLookup,
         on_failure: Callable[[BaseException], None],
         transact: Transact | None = None,
+        session_timeout_s: float = 10.0,
     ) -> None:
         self.group = group
         self.topics = tuple(topics)
@@ -127,6 +84,7 @@ class Stage(ABC, Generic[State]):
         self._snapshots = snapshots
         self._offsets = offsets
         self._room = asyncio.Semaphore(_DELIVERIES)
+        self._session_timeout_s = session_timeout_s
 
     # -- what each stage adds -------------------------------------------------------------------
 
@@ -148,21 +106,26 @@ class Stage(ABC, Generic[State]):
 
     @abstractmethod
     async def publish(self, held: Held[State]) -> None:
-        """Make what changed visible; may raise `Unavailable`, then it is asked again later."""
+        """Write what changed to the sink; what could not be written counts as changed again."""
+
+    @abstractmethod
+    def mark_all_changed(self, held: Held[State]) -> None:
+        """Let the next `publish` write everything: the sink has lost some of it."""
 
     # -- a partition's life ---------------------------------------------------------------------
 
     async def assigned(self, number: int) -> dict[str, int]:
         """Recover a partition; return the offset to fetch from by topic."""
-        manifest, state, counts = await asyncio.to_thread(self._recover, number)
+        manifest, state, counts, mark = await asyncio.to_thread(self._recover, number)
         units = [(topic, number) for topic in self.topics]
         committed = await asyncio.to_thread(self._offsets.committed, units)
         log = await asyncio.to_thread(self._offsets.log, units)
         positions = Positions.recovered(manifest.offsets if manifest else {}, committed, log)
-        # Seconds since 1970 rise across workers whose snapshot stores do not meet.
+        # Rises with the clock where Redis has lost the fence, with the snapshots where the clock
+        # lags, and past the fence, in one atomic step, when it is claimed.
         epoch = max(int(time.time()), manifest.epoch + 1 if manifest else 0)
         held = self.held[number] = self._hold(number, epoch, state, positions, counts)
-        held.snapshot_at = dict(positions.applied) if manifest else {}
+        held.snapshot_at, held.mark = dict(positions.applied) if manifest else {}, mark
         logger.info(
             "%s/%d starts at %s, %d offsets to replay",
             self.group,
@@ -185,12 +148,23 @@ class Stage(ABC, Generic[State]):
                 missed,
             )
 
-    def _recover(self, number: int) -> tuple[Manifest | None, State, dict[str, dict[str, int]]]:
-        found = self._snapshots.newest(number)
-        if found is None:
-            return None, self.new_state(number), {}
-        manifest, meta, columns = found
-        return manifest, self.restored(number, meta, columns), dict(meta["counts"])
+    def _recover(self, number: int) -> tuple[Manifest | None, State, dict[str, Any], int]:
+        """Manifest, state, counts and mark of the newest snapshot that this build can read."""
+        for manifest, meta, columns in self._snapshots.valid(number):
+            try:
+                state = self.restored(number, meta, columns)
+            except CorruptData as error:
+                logger.warning(
+                    "%s/%d: snapshot of epoch %d is not used, the one before it is, or all is "
+                    "replayed: %s",
+                    self.group,
+                    number,
+                    manifest.epoch,
+                    error,
+                )
+            else:
+                return manifest, state, dict(meta["counts"]), int(meta.get("mark", 0))
+        return None, self.new_state(number), {}, 0
 
     def _hold(
         self,
@@ -270,7 +244,7 @@ class Stage(ABC, Generic[State]):
         except WithdrawnError as error:
             held.undelivered = True
             logger.warning("%s/%d: %s", self.group, held.number, error)
-        except Exception as error:  # noqa: BLE001 - ends this worker
+        except Exception as error:
             held.undelivered = True
             self.fail(error)
         finally:
@@ -289,18 +263,71 @@ class Stage(ABC, Generic[State]):
         """Who writes for this partition."""
         return Owner(self.group, held.number, held.epoch)
 
-    async def write(self, call: Any, *arguments: Any) -> None:
-        """Run one of the sink's blocking writes in a thread, one at a time."""
+    async def write(self, call: Callable[..., Answer], *arguments: Any) -> Answer:
+        """Run one of the sink's blocking calls in a thread, one at a time."""
         async with self._sink_lock:
-            await asyncio.to_thread(call, *arguments)
+            return await asyncio.to_thread(call, *arguments)
 
     async def publish_all(self) -> None:
         """Publish every partition held; a server that does not answer is tried again next time."""
+        await self._look_for_losses(tuple(self.held.values()))
         for held in tuple(self.held.values()):
             try:
-                await self.publish(held)
+                await self.make_visible(held)
             except Unavailable as error:
                 logger.warning("%s/%d is not published yet: %s", self.group, held.number, error)
+
+    async def make_visible(self, held: Held[State]) -> None:
+        """Publish a partition, all of it if the sink has lost some; never beside another attempt.
+
+        Whoever returns from here finds visible all that had been applied before: had another
+        attempt taken what changed and not yet written it, this one would have waited for it.
+
+        Raises:
+            Unavailable: the sink does not answer; it is tried again with the next attempt.
+            Fenced: another worker has the partition, and the group has not said so yet.
+        """
+        async with held.publishing:
+            try:
+                if not held.claimed:
+                    await self._claim(held)
+                anew, held.forgotten = held.forgotten, False
+                try:
+                    if anew:
+                        self.mark_all_changed(held)
+                    await self.publish(held)
+                    if anew and not held.forgotten:
+                        await self.write(self._sink.repaired, self.owner(held))
+                except BaseException:
+                    held.forgotten = held.forgotten or anew
+                    raise
+            except Fenced as error:
+                if not held.tenure.over:
+                    raise
+                logger.info("%s/%d was taken away: %s", self.group, held.number, error)
+
+    async def _claim(self, held: Held[State]) -> None:
+        """Take the partition over from whoever had it.
+
+        Nobody else can have it within the session after the assignment; later than that this may
+        be a worker that was paused, and must not take it from the next.
+        """
+        late = time.monotonic() - held.assigned_at > self._session_timeout_s / 2
+        claim = partial(self._sink.claim, self.owner(held), held.mark, late=late)
+        held.epoch, held.claimed = await self.write(claim), True
+        await self._look_for_losses([held])
+
+    async def _look_for_losses(self, partitions: Sequence[Held[State]]) -> None:
+        """Ask the sink whether it still has what it was given."""
+        owners = {self.owner(held): held for held in partitions if held.claimed}
+        for owner in await self.write(self._sink.forgot, list(owners)):
+            owners[owner].forgotten = True
+            logger.warning(
+                "%s/%d: Redis has lost what was written (emptied, or rolled back by a failover); "
+                "everything of this partition is written again",
+                self.group,
+                owner.partition,
+            )
 
     async def write_down_all(self) -> None:
         """Write a snapshot of every partition that moved since its last."""
@@ -316,16 +343,21 @@ class Stage(ABC, Generic[State]):
         Raises:
             Unavailable: Redis or the snapshot store does not answer; the older snapshot stays.
         """
-        positions = held.runtime.positions
-        if positions.applied == held.snapshot_at:
-            return
-        offsets = dict(positions.applied)
-        meta, columns = self.written_down(held)
-        meta["counts"] = {topic: dict(table) for topic, table in held.counts.items()}
-        await held.delivered()
-        await self.publish(held)
-        await held.delivered()  # of models, which go out with what is published
-        await asyncio.to_thread(
-            self._snapshots.write, held.number, held.epoch, offsets, meta, columns
-        )
-        held.snapshot_at, held.written_at = offsets, time.monotonic()
+        async with held.writing_down:
+            positions = held.runtime.positions
+            if positions.applied == held.snapshot_at:
+                return
+            offsets = dict(positions.applied)
+            meta, columns = self.written_down(held)
+            meta["counts"] = held.counts_now()
+            await held.delivered()
+            await self._look_for_losses([held])
+            await self.make_visible(held)
+            await held.delivered()  # of models, which go out with what is published
+            if held.tenure.over:
+                return
+            meta["mark"] = self._sink.mark(self.owner(held))
+            await asyncio.to_thread(
+                self._snapshots.write, held.number, held.epoch, offsets, meta, columns
+            )
+            held.snapshot_at, held.written_at = offsets, time.monotonic()

@@ -101,6 +101,7 @@ class Worker:
             "snapshots": SnapshotStore(url, group, pipeline.snapshots.keep),
             "offsets": self._offsets,
             "on_failure": self._end,
+            "session_timeout_s": self.settings.session_timeout_s,
         }
 
     async def _transact(

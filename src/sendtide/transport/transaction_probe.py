@@ -33,7 +33,8 @@ def probe_transactions(config: Mapping[str, Any], topic: str) -> str:
     """Return why transactions cannot be relied on; "" if they can. Blocks for a second or so.
 
     Args:
-        config: of the clients. topic: created if absent, with one partition; holds nothing of use.
+        config: of the clients.
+        topic: created if absent, with one partition; holds nothing of use.
     """
     quiet = {"log_level": 2, **config}
     try:

@@ -24,7 +24,7 @@ __all__ = ["TransactionalClient", "patiently"]
 
 _log = logging.getLogger(__name__)
 
-#: Of one request to the broker; a retriable one is asked again until the answer is no longer wanted.
+#: Of one request to the broker; a retriable one is asked again, for as long as an answer is wanted.
 _REQUEST_S: Final = 5.0
 _ANSWER_S: Final = 30.0
 

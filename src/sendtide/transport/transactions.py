@@ -163,7 +163,7 @@ class TransactionWriter:
                 began = time.monotonic()
                 works = self._take()
                 await self._store(works)
-        except Exception as error:  # noqa: BLE001 - each writer is told, and ends its worker
+        except Exception as error:
             self._fail(error, works)
 
     def _take(self) -> list[_Work]:
