@@ -342,6 +342,16 @@ class CommitsFirst(Crashes):
         self.broker.offsets[chunk.topic] = chunk.next_offset
 
 
+class NeverLooks(Crashes):
+    """A worker that does not mind whether Redis still has what it was given."""
+
+    def new_stage(self):
+        stage = super().new_stage()
+        look = stage._sink.forgot
+        stage._sink.forgot = lambda owners: look(owners) and []
+        return stage
+
+
 class ForgetsRepeats(Crashes):
     """A worker that does not remember which events it has seen."""
 
@@ -361,7 +371,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens():
     )
 
 
-@pytest.mark.parametrize("broken", [CommitsFirst, ForgetsRepeats])
+@pytest.mark.parametrize("broken", [CommitsFirst, NeverLooks, ForgetsRepeats])
 def test_the_model_notices_a_broken_promise(broken):
     """The same machine finds a history in which the broken worker is wrong."""
     options = settings(max_examples=300, stateful_step_count=30, phases=[Phase.generate], **OPTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -23,9 +24,17 @@ NOW_MS = 1_790_000_000_000
 
 
 class Store(MemoryStore):
-    """Does `before` once, ahead of the next write of counts."""
+    """Does `before` once, ahead of the next write of counts; `ahead`, of recipients."""
 
     before: Callable[[], None] | None = None
+    ahead: Callable[[], None] | None = None
+
+    def write_recipients(self, *arguments: Any) -> None:
+        """As the parent."""
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None:
+            ahead()
+        super().write_recipients(*arguments)
 
     def write_counts(self, *arguments: Any) -> None:
         """As the parent."""
@@ -132,5 +141,61 @@ def test_counts_that_could_not_be_written_are_written_later(tmp_path):
 
         store.before = away
         await stage.publish_all()
+
+    assert run(scenario, str(tmp_path)) == 1
+
+
+def test_a_snapshot_waits_for_what_another_attempt_has_taken_to_publish(tmp_path):
+    """Had that failed after the snapshot, a crash would leave its recipients stale for good."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        loop, seen = asyncio.get_running_loop(), []
+        later: list[asyncio.Task[None]] = []
+
+        def away() -> None:
+            begin = lambda: later.append(loop.create_task(stage.write_down_all()))  # noqa: E731
+            loop.call_soon_threadsafe(begin)
+            time.sleep(0.2)
+            seen.append(stage._snapshots.newest(0))
+            raise Unavailable("away")
+
+        store.ahead = away
+        await stage.publish_all()
+        await later[0]
+        assert seen == [None]
+        assert stage._snapshots.newest(0) is not None
+        assert store.recipient("c1", RECIPIENT) is not None
+
+    assert run(scenario, str(tmp_path)) == 1
+
+
+def emptied(store: Store) -> None:
+    """A server that was flushed."""
+    for held in vars(store).values():
+        if isinstance(held, dict):
+            held.clear()
+
+
+def test_a_server_that_was_emptied_is_filled_again_though_nothing_happens(tmp_path):
+    """Recipients that no event touches would be missing until their next one."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        await stage.publish_all()
+        emptied(store)
+        await stage.publish_all()
+        assert store.recipient("c1", RECIPIENT) is not None
+
+    assert run(scenario, str(tmp_path)) == 1
+
+
+def test_a_server_emptied_between_two_owners_is_filled_by_the_next(tmp_path):
+    """Its snapshot remembers what the server had been given."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        await stage.revoked(0)
+        emptied(store)
+        await stage.assigned(0)
+        await stage.publish_all()
+        assert store.recipient("c1", RECIPIENT) is not None
 
     assert run(scenario, str(tmp_path)) == 1

@@ -95,7 +95,8 @@ class Sink(Protocol):
     def forgot(self, owners: Sequence[Owner]) -> list[Owner]:
         """Those of whose earlier writes the store has lost some; each loss is told once.
 
-        Their values must all be written again, and `repaired` called after that.
+        Their values must all be written again, and `repaired` called after that. `Fenced` if a
+        newer owner has taken one over, even where there is nothing to write.
         """
         ...
 

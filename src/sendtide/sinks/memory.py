@@ -81,8 +81,8 @@ class MemoryStore:
     def forgot(self, owners: Sequence[Owner]) -> list[Owner]:
         """A test may have put an older dictionary back."""
         for owner in owners:
-            if self._epochs.get(fence_key(owner), 0) <= owner.epoch:
-                self._seals.look(owner, self._seal_found(owner))
+            held = self._epochs.get(fence_key(owner), 0)
+            self._seals.look(owner, held, self._sealed.get(seal_key(owner), 0))
         return self._seals.take_lost(owners)
 
     def repaired(self, owner: Owner) -> None:

@@ -192,9 +192,7 @@ class RedisSink:
             keys = [key(owner) for owner in owners for key in (fence_key, seal_key)]
             values = patiently(lambda: self._redis.mget(keys), self._where, self._patience_s)
             for owner, held, number in zip(owners, values[::2], values[1::2], strict=True):
-                epoch = int(held or 0)
-                if epoch <= owner.epoch:
-                    self._seals.look(owner, int(number or 0) if epoch == owner.epoch else -1)
+                self._seals.look(owner, int(held or 0), int(number or 0))
         return self._seals.take_lost(owners)
 
     def repaired(self, owner: Owner) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sendtide.events.errors import Fenced
 from sendtide.sinks.layout import Owner
 
 __all__ = ["Seals"]
@@ -65,12 +66,25 @@ class Seals:
         """A write numbered `number` has arrived and found this seal."""
         standing = self._of(owner)
         known = standing.confirmed
-        self.look(owner, found)
+        self._compare(owner, found)
         if not standing.lost:
             standing.confirmed = max(known, number)
 
-    def look(self, owner: Owner, found: int) -> None:
-        """Compare a seal that was found with what was written."""
+    def look(self, owner: Owner, held: int, number: int) -> None:
+        """Fence and seal that stand there, between two writes.
+
+        Raises:
+            Fenced: a newer owner has written.
+        """
+        if held > owner.epoch:
+            msg = (
+                f"FENCED epoch {owner.epoch} of {owner.group}/{owner.partition} is over: epoch "
+                f"{held} has taken over; this worker must stop writing"
+            )
+            raise Fenced(msg)
+        self._compare(owner, number if held == owner.epoch else _ABSENT)
+
+    def _compare(self, owner: Owner, found: int) -> None:
         standing = self._of(owner)
         if found < standing.confirmed:
             standing.lost, standing.whole, standing.confirmed = True, False, min(found, _UNSEALED)

@@ -46,7 +46,7 @@ class Held(Generic[State]):
     mark: int = 0
     claimed: bool = False
     forgotten: bool = False
-    assigned_at: float = field(default_factory=time.monotonic)
+    assigned_at: float = 0.0
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock)
     writing_down: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -116,6 +116,7 @@ class Stage(ABC, Generic[State]):
 
     async def assigned(self, number: int) -> dict[str, int]:
         """Recover a partition; return the offset to fetch from by topic."""
+        began = time.monotonic()
         manifest, state, counts, mark = await asyncio.to_thread(self._recover, number)
         units = [(topic, number) for topic in self.topics]
         committed = await asyncio.to_thread(self._offsets.committed, units)
@@ -126,6 +127,7 @@ class Stage(ABC, Generic[State]):
         epoch = max(int(time.time()), manifest.epoch + 1 if manifest else 0)
         held = self.held[number] = self._hold(number, epoch, state, positions, counts)
         held.snapshot_at, held.mark = dict(positions.applied) if manifest else {}, mark
+        held.assigned_at = began
         logger.info(
             "%s/%d starts at %s, %d offsets to replay",
             self.group,
@@ -320,7 +322,13 @@ class Stage(ABC, Generic[State]):
     async def _look_for_losses(self, partitions: Sequence[Held[State]]) -> None:
         """Ask the sink whether it still has what it was given."""
         owners = {self.owner(held): held for held in partitions if held.claimed}
-        for owner in await self.write(self._sink.forgot, list(owners)):
+        try:
+            forgotten = await self.write(self._sink.forgot, list(owners))
+        except Fenced:
+            if not any(held.tenure.over for held in owners.values()):
+                raise
+            return  # taken away while it was asked
+        for owner in forgotten:
             owners[owner].forgotten = True
             logger.warning(
                 "%s/%d: Redis has lost what was written (emptied, or rolled back by a failover); "
