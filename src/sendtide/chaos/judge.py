@@ -181,7 +181,8 @@ def _ends(verdict: Verdict, kafka: str, pipeline: Pipeline, group: str, snapshot
     An offset that stays behind costs nothing, the snapshot is the truth; but it is told, because
     whoever watches the group's lag sees work where there is none.
     """
-    reader = Consumer({"bootstrap.servers": kafka, "group.id": group, "enable.auto.commit": False})
+    settings: dict[str, Any] = {"bootstrap.servers": kafka, "group.id": group}
+    reader = Consumer({**settings, "enable.partition.eof": True, "enable.auto.commit": False})
     stages = {"recipients": INPUTS, "clients": (EXAMPLES,)}
     try:
         for stage, topics in stages.items():
@@ -191,10 +192,20 @@ def _ends(verdict: Verdict, kafka: str, pipeline: Pipeline, group: str, snapshot
                 written = newest[0].offsets if newest else {}
                 places = [TopicPartition(pipeline.topics.full_name(t), number) for t in topics]
                 for place in reader.committed(places, timeout=_READ_S):
+                    reached = written.get(place.topic, 0)
                     end = reader.get_watermark_offsets(place, timeout=_READ_S)[1]
-                    _end(verdict, place, written.get(place.topic, 0), end)
+                    if reached < end and not _has_record(reader, place, reached):
+                        end = reached  # what is left are markers of transactions
+                    _end(verdict, place, reached, end)
     finally:
         reader.close()
+
+
+def _has_record(reader: Consumer, place: TopicPartition, offset: int) -> bool:
+    reader.assign([TopicPartition(place.topic, place.partition, offset)])
+    message = reader.poll(_READ_S)
+    reader.unassign()
+    return message is not None and message.error() is None
 
 
 def _end(verdict: Verdict, committed: TopicPartition, written: int, end: int) -> None:

@@ -41,6 +41,7 @@ _PATIENCE_S: Final = 120.0
 _RATE: Final = 2_500.0
 _SESSION_S: Final = 4
 _ABORT_S: Final = 10.0
+_SHOWING_S: Final = 1.0
 _TAIL_BYTES: Final = 12_000
 
 
@@ -130,6 +131,8 @@ class Trial:
     def _dying_words(self, worker: ServerProcess) -> str:
         """End of a worker's log; one that still runs ends here, and its threads say where."""
         if worker.running:
+            worker.process.send_signal(signal.SIGUSR2)  # its tasks
+            time.sleep(_SHOWING_S)
             worker.process.send_signal(signal.SIGABRT)
             with suppress(TimeoutExpired):
                 worker.process.wait(_ABORT_S)

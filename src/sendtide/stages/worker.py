@@ -25,7 +25,7 @@ from sendtide.stages.ownership import Ownership
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.settings import WorkerSettings
 from sendtide.stages.stage import Outputs, Stage
-from sendtide.stages.watchdog import Watchdog
+from sendtide.stages.watchdog import Watchdog, show_on_signal
 from sendtide.state import SnapshotStore
 from sendtide.transport import Settings, Tenure, TopicPartition, chunk_topic, configure
 from sendtide.transport import run_worker as run_app
@@ -174,6 +174,7 @@ class Worker:
         """Begin to read models; scores use whatever of them has arrived."""
         self._feed.start()
         self._watchdog.start()
+        show_on_signal(asyncio.get_running_loop())
 
     async def _look(self) -> None:
         """See how far behind each partition is."""
