@@ -169,6 +169,23 @@ def test_the_owner_decides_where_partitions_start(broker):
     asyncio.run(run())
 
 
+def test_a_group_that_stands_behind_the_owner_is_moved_up_without_a_record(broker):
+    """The commit of what a worker had written down was lost with it, and nobody writes any more."""
+    topic, group = broker.topic(1), broker.topic(1, "group")
+    broker.fill(topic, {0: [b"x"] * 10})
+
+    async def run():
+        member = Member(broker, group, [topic], Owner({(topic, 0): 10}))
+        async with running(member.app):
+            await until(lambda: member.held() == {(topic, 0)}, "the partition")
+            await until(
+                lambda: broker.committed(group, [(topic, 0)]) == {(topic, 0): 10}, "the offset"
+            )
+        assert member.seen == []
+
+    asyncio.run(run())
+
+
 def test_partitions_go_on_while_another_recovers(broker):
     """Nothing of the recovering unit is fetched before its owner is ready; all others run."""
     topics = [broker.topic(4, "a"), broker.topic(4, "b")]

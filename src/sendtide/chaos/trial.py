@@ -93,6 +93,8 @@ class Trial:
         number = len(self.workers) + 1
         sabotage = [*(["--at", at] if at else [])]
         sabotage += ["--break", self.break_promise] if self.break_promise else []
+        if self.break_promise == "order":  # a transaction would put it right
+            extra = (*extra, "--exactly-once", "off")
         module = "sendtide.chaos.sabotage" if sabotage else "sendtide.commands"
         command = [*prefix, sys.executable, "-m", module, *sabotage, "worker"]
         command += ["--kafka", self.stand.workers_kafka, "--redis", self.stand.workers_redis]

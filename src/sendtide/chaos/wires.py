@@ -12,6 +12,7 @@ from sendtide.chaos.toxics import Bandwidth, Latency, LimitData, Slicer, Timeout
 from sendtide.chaos.trial import Trial
 
 __all__ = ["broker_paused", "broker_restart", "kafka_away_at_start", "kafka_wire", "redis_flushed"]
+__all__ += ["redis_flushed_at_rest"]
 __all__ += ["redis_full", "redis_killed", "redis_paused", "redis_read_only", "redis_rolled_back"]
 __all__ += ["redis_wire", "wire_down"]
 
@@ -134,11 +135,23 @@ def redis_killed(trial: Trial) -> None:
 def redis_flushed(trial: Trial) -> None:
     """Everything in Redis removed while records flow."""
     _under_way(trial)
+    _flush(trial)
+
+
+def _flush(trial: Trial) -> None:
     trial.watch.forget_redis()
     before = trial.stand.store.dbsize()
     trial.stand.store.flushall()
     trial.fired = before > 0
     trial.healed()
+
+
+def redis_flushed_at_rest(trial: Trial) -> None:
+    """Everything in Redis removed once all is taken in: no event will ever write it again."""
+    _under_way(trial)
+    trial.load.finish()
+    trial.wait("lag 0", lambda: trial.taken_in() >= len(trial.load.acked))
+    _flush(trial)
 
 
 def redis_rolled_back(trial: Trial) -> None:

@@ -136,6 +136,9 @@ class Stage(ABC, Generic[State]):
             positions.remaining(),
         )
         self._note_missed(held)
+        behind = any(committed.get(topic, 0) < at for topic, at in positions.applied.items())
+        if behind and self._transact is not None:
+            await self.emit(held, {})  # moves the group up: no record may come for a while
         return dict(positions.applied)
 
     def _note_missed(self, held: Held[State]) -> None:

@@ -256,7 +256,8 @@ class Assignments:
             chosen = wanted.get(partition)
             start = committed[partition] if chosen is None else chosen
             starts[partition] = start
-            ledger = PartitionLedger(committed[partition])
+            # A group that stands behind is moved up at once: no record may come for a while.
+            ledger = PartitionLedger(committed[partition], chosen or None)
             self._running[partition] = Assignment(partition, generation, ledger, start)
         await self._host.begin(starts)
 
