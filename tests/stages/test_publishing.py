@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
+import pytest
 from confluent_kafka import Message
 
 from sendtide.events.errors import Unavailable
@@ -199,3 +200,26 @@ def test_a_server_emptied_between_two_owners_is_filled_by_the_next(tmp_path):
         assert store.recipient("c1", RECIPIENT) is not None
 
     assert run(scenario, str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "missing", "reason"),
+    [
+        ({"version": 0}, "", "is of (version, partition) (0, 0), not (1, 0)"),
+        ({}, "newest", "does not fit this build"),
+    ],
+)
+def test_a_snapshot_of_another_build_is_not_used(tmp_path, caplog, changed, missing, reason):
+    """Its columns mean something else: the one before it is used, or all is replayed."""
+
+    async def scenario(stage: RecipientStage, _: Store) -> None:
+        await stage.write_down_all()
+        manifest, meta, columns = stage._snapshots.newest(0)
+        state = {**meta["state"], **changed}
+        kept = {name: column for name, column in columns.items() if name != missing}
+        stage._snapshots.write(0, manifest.epoch, {}, {**meta, "state": state}, kept)
+        await stage.revoked(0)
+        assert (await stage.assigned(0))["email.sends"] == 1
+
+    assert run(scenario, str(tmp_path)) == 1
+    assert reason in caplog.text

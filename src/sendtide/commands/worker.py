@@ -22,6 +22,7 @@ from sendtide.commands.options import (
 from sendtide.commands.program import new_program
 from sendtide.stages import run_worker
 from sendtide.stages.settings import WorkerSettings
+from sendtide.state import signing_key
 from sendtide.transport import verify_topics
 
 __all__ = ["program", "worker"]
@@ -68,7 +69,8 @@ def worker(
 ) -> None:
     """Run one worker until SIGTERM or Ctrl-C. It finishes its work, writes it down, then leaves.
 
-    Start the same command on more machines: they share the partitions.
+    Start the same command on more machines: they share the partitions. With SENDTIDE_SNAPSHOT_KEY
+    or SENDTIDE_SNAPSHOT_KEY_FILE in the environment snapshots are signed, and others refused.
 
     Example: `sendtide worker --kafka kafka-1:9092,kafka-2:9092 --redis redis://cache:6379/0
     --kafka-config security.protocol=SASL_SSL --kafka-config secrets.conf`
@@ -92,6 +94,7 @@ def worker(
             session_timeout_s=session_timeout,
             watchdog_s=watchdog,
             exactly_once=exactly_once,
+            snapshot_key=signing_key(),
         )
     )
     raise typer.Exit(code)

@@ -20,7 +20,7 @@ class WorkerSettings:
     snapshots_url: overrides the pipeline's. progressive_log: a file that receives each learned
     row's prediction and label (see `stages.client.PROGRESSIVE`). name: in metrics. watchdog_s: a
     worker that stands still for so long ends itself; 0: never. exactly_once: overrides the
-    pipeline's.
+    pipeline's. snapshot_key: secret to sign snapshots with; b"": they are not.
     """
 
     kafka: str
@@ -34,6 +34,7 @@ class WorkerSettings:
     session_timeout_s: float = 10.0
     watchdog_s: float = 120.0
     exactly_once: Literal["auto", "on", "off"] | None = None
+    snapshot_key: bytes = field(default=b"", repr=False)
 
     def client(self) -> dict[str, str]:
         """Settings of any Kafka client of this worker."""

@@ -98,7 +98,9 @@ class Worker:
             "send": lambda topic, records: self.app.producer.send_batch(topic, records),
             "transact": self._transact if self.transactional_id else None,
             "sink": self._new_sink(),
-            "snapshots": SnapshotStore(url, group, pipeline.snapshots.keep),
+            "snapshots": SnapshotStore(
+                url, group, pipeline.snapshots.keep, key=self.settings.snapshot_key
+            ),
             "offsets": self._offsets,
             "on_failure": self._end,
             "session_timeout_s": self.settings.session_timeout_s,

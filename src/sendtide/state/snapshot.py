@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import posixpath
 import re
@@ -35,6 +36,8 @@ from sendtide.events.columns import pack, unpack
 from sendtide.events.errors import ConfigurationError, CorruptData, Fenced, Unavailable
 
 __all__ = ["Manifest", "SnapshotStore"]
+
+logger = logging.getLogger(__name__)
 
 FORMAT: Final = 2
 _LARGEST_BYTES: Final = 16 << 30
@@ -152,6 +155,7 @@ class SnapshotStore:
                 found = self._read(partition, place)
             except (CorruptData, OSError) as error:
                 self.refused.append(f"{self._path(partition, place, 'manifest')}: {error}")
+                logger.warning("snapshot refused, the one before it is used: %s", self.refused[-1])
             else:
                 yield found
 
