@@ -14,7 +14,8 @@ member lost them and joined anew, the poll thread would have reported the loss f
 that is newer than the loss never meets a work that is older.
 
 An aborted transaction is written again, since the state that made it stands; where it is not known
-whether it was stored, the group's offsets tell, as they are part of it.
+whether it was stored, the group's offsets tell, as they are part of it. One that moves none (of
+running results alone) may then be stored twice; they carry ids, or keys of a compacted topic.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ class TransactionWriter:
                 return
 
     async def _not_stored(self, works: list[_Work]) -> list[_Work]:
-        """Settle those that were stored after all; return the others."""
+        """Settle them if they were stored after all; return them if not."""
         asked = {partition for work in works for partition in work.offsets}
         while True:
             try:
@@ -211,13 +212,12 @@ class TransactionWriter:
             except KafkaException as error:
                 _log.warning("the end of a transaction is not known yet: %s", error.args[0].str())
                 await asyncio.sleep(_LONGEST_RETRY_S)
-        stored = [
-            work
-            for work in works
-            if work.offsets and all((found.get(p) or 0) >= o for p, o in work.offsets.items())
-        ]
-        _settle(stored)
-        return [work for work in works if work not in stored]
+        # All of it was stored, or nothing: what would have moved the group tells for the rest too.
+        moving = [pair for work in works for pair in _ahead(work)]
+        if not moving or any((found.get(place) or 0) < offset for place, offset in moving):
+            return works
+        _settle(works)
+        return []
 
     def _fail(self, error: BaseException, works: Iterable[_Work] = ()) -> None:
         self._failure = self._failure or error
@@ -239,6 +239,12 @@ def _remaining(works: Iterable[_Work]) -> list[_Work]:
         msg = f"{len(work.outputs)} topics' records are withdrawn: their partition was taken away"
         work.done.set_exception(WithdrawnError(msg))
     return kept
+
+
+def _ahead(work: _Work) -> list[tuple[TopicPartition, int]]:
+    """Offsets of a work that are past where its tenure stands."""
+    known = work.tenure.committed
+    return [(place, o) for place, o in work.offsets.items() if o > known.get(place, -1)]
 
 
 def _offsets(works: Iterable[_Work]) -> dict[TopicPartition, int]:
