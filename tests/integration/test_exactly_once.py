@@ -46,17 +46,16 @@ STOPPED_AT_COMMIT = """
 import runpy, signal, sys, threading
 from sendtide.transport import transactional_client as module
 
-when, number, name = sys.argv[1:4]
+when, name = sys.argv[1:3]
 
 class Producer(module.Producer):
-    calls, examples = 0, False
+    examples = done = False
 
     def produce(self, topic, *arguments, **options):
         self.examples = self.examples or topic == "ml.examples"
         super().produce(topic, *arguments, **options)
 
     def commit_transaction(self, *arguments):
-        Producer.calls += self.examples
         self.flush(5)
         self.signal("before")
         super().commit_transaction(*arguments)
@@ -64,19 +63,20 @@ class Producer(module.Producer):
         self.examples = False
 
     def signal(self, now):
-        if self.examples and now == when and Producer.calls == int(number):
+        if self.examples and now == when and not Producer.done:
+            Producer.done = True
             signal.pthread_kill(threading.get_ident(), signal.Signals[name])
 
 module.Producer = Producer
-sys.argv = ["sendtide", *sys.argv[4:]]
+sys.argv = ["sendtide", *sys.argv[3:]]
 runpy.run_module("sendtide.commands", run_name="__main__")
 """
 REFUSED = 40
 
 
-def stopped(when, number, name):
-    """Arguments of a program whose `number`-th commit is met by a signal."""
-    return "-c", STOPPED_AT_COMMIT, when, str(number), name
+def stopped(when, name):
+    """Arguments of a program whose first commit of examples is met by a signal."""
+    return "-c", STOPPED_AT_COMMIT, when, name
 
 
 @pytest.fixture
@@ -171,9 +171,9 @@ def test_kills_around_a_commit_leave_every_output_once(servers, records, tmp_pat
     for number, when in enumerate(("before", "after", "before")):
         produce(kafka, records[number * quarter : (number + 1) * quarter])
         cut = in_flight(kafka, "ml.examples")
-        program = stopped(when, 1 + number, "SIGKILL")
+        program = stopped(when, "SIGKILL")
         worker = start_worker(tmp_path, kafka, redis, number, program)
-        assert worker.process.wait(60) == -signal.SIGKILL, worker.tail()
+        assert worker.process.wait(120) == -signal.SIGKILL, worker.tail()
         assert when == "after" or in_flight(kafka, "ml.examples") > cut, "nothing was in flight"
     produce(kafka, records[3 * quarter :])
     worker = start_worker(tmp_path, kafka, redis, 3)
@@ -197,8 +197,8 @@ def test_a_worker_that_wakes_up_after_its_session_changes_nothing(servers, recor
     kafka, redis = servers
     store = redis_client.Redis.from_url(redis)
     produce(kafka, poison(REFUSED) + records[: len(records) // 2])
-    zombie = start_worker(tmp_path, kafka, redis, 1, stopped(when, 2, "SIGSTOP"))
-    deadline = time.monotonic() + 60
+    zombie = start_worker(tmp_path, kafka, redis, 1, stopped(when, "SIGSTOP"))
+    deadline = time.monotonic() + 120
     while not paused(zombie.process):
         assert time.monotonic() < deadline, zombie.tail()
         time.sleep(0.05)

@@ -17,6 +17,7 @@ __all__ += ["redis_full", "redis_killed", "redis_paused", "redis_read_only", "re
 __all__ += ["redis_wire", "wire_down"]
 
 _FAULT_S: Final = 5.0
+_TOTALS: Final = "sendtide:1:totals"
 
 
 def _under_way(trial: Trial) -> None:
@@ -159,16 +160,18 @@ def redis_rolled_back(trial: Trial) -> None:
     _under_way(trial)
     store = trial.stand.store
     copy = {key: store.dump(key) for key in store.keys("*")}
-    before = trial.taken_in()
-    trial.wait_share(0.5)
+    copied = trial.taken_in()
+    trial.wait("more records", lambda: trial.taken_in() > copied)
     trial.watch.forget_redis()
     pipe = store.pipeline()
+    pipe.hgetall(_TOTALS)
     pipe.flushall()
     for key, value in copy.items():
         if value is not None:
             pipe.restore(key, 0, value)
-    pipe.execute()
-    trial.fired = trial.taken_in() < 0.5 * len(trial.records) or before < trial.taken_in()
+    pipe.hgetall(_TOTALS)
+    before, *_, after = pipe.execute()
+    trial.fired = before != after
     trial.healed()
 
 
