@@ -35,7 +35,7 @@ horizon = "3d"
 [snapshots]
 interval = "1s"
 [windows]
-size = "1h"
+size = "1d"
 [outputs]
 exactly_once = "on"
 [drift]
@@ -156,6 +156,23 @@ def assert_once(kafka, records):
     assert found["ml.metrics"]
 
 
+def wait_for_learning(kafka, store, worker):
+    """Wait until all examples are learned of: they are made a while after the events are in."""
+    deadline = time.monotonic() + 120
+    while True:
+        made = identities(kafka, "ml.examples").total()
+        counts = store.hgetall("sendtide:1:totals").items()
+        learned = sum(
+            int(number)
+            for name, number in counts
+            if name.startswith(b"ml.examples/") and name.endswith(b":applied")
+        )
+        if learned == made > 0:
+            return
+        assert time.monotonic() < deadline, (learned, made, worker.tail())
+        time.sleep(0.5)
+
+
 def in_flight(kafka, topic):
     """Records of transactions that were aborted: sent, and of no account."""
     return len(everything_on(kafka, topic, "read_uncommitted")) - len(everything_on(kafka, topic))
@@ -178,7 +195,7 @@ def test_kills_around_a_commit_leave_every_output_once(servers, records, tmp_pat
     produce(kafka, records[3 * quarter :])
     worker = start_worker(tmp_path, kafka, redis, 3)
     wait_for(store, len(records) + REFUSED, worker)
-    time.sleep(2.0)
+    wait_for_learning(kafka, store, worker)
     assert worker.stop(60.0) == 0
 
     assert_exact(store, records, REFUSED)
@@ -210,6 +227,7 @@ def test_a_worker_that_wakes_up_after_its_session_changes_nothing(servers, recor
     fences = {key: int(store.get(key)) for key in store.keys("sendtide:1:fence:*")}
     zombie.process.send_signal(signal.SIGCONT)
     time.sleep(8.0)
+    wait_for_learning(kafka, store, heir)
 
     assert "was paused for" in zombie.log.read_text(), zombie.tail()
     assert all(int(store.get(key)) >= epoch for key, epoch in fences.items())

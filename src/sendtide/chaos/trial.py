@@ -169,7 +169,7 @@ class Trial:
         """Wait until all that was produced is taken in, within the bound, and let workers go."""
         self.load.finish()
         total = len(self.load.acked)
-        self.wait("lag 0", lambda: self.taken_in() >= total and self._all_held(), bound_s)
+        self.wait("lag 0", lambda: self.taken_in() >= total and self.all_held(), bound_s)
         began = self.healed_at or time.monotonic()
         self.recovered_s = round(max(0.0, time.monotonic() - began), 2)
         self._wait_still()
@@ -177,7 +177,7 @@ class Trial:
             if worker.running and (code := worker.stop(60.0)):
                 self.notes.append(f"{worker.name} ended with {code} when asked to stop")
 
-    def _all_held(self) -> bool:
+    def all_held(self) -> bool:
         """True if the running workers hold every partition of both stages."""
         return self._held() == 2 * PARTITIONS
 

@@ -175,6 +175,7 @@ class Worker:
     async def _start(self) -> None:
         """Begin to read models; scores use whatever of them has arrived."""
         self._feed.start()
+        self._last_beat = (time.monotonic(), 0, 0)
         self._watchdog.start()
         show_on_signal(asyncio.get_running_loop())
 
