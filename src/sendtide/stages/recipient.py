@@ -224,7 +224,7 @@ class RecipientStage(Stage[RecipientPartition]):
             try:
                 await self.write(self._sink.erase_recipients, owner, self._rows(*erased))
             except BaseException:
-                state.mark_erased(*erased)
+                state.mark_erased()
                 raise
         changed = state.take_changed()
         for start in range(0, len(changed), _SLOTS_PER_WRITE):
