@@ -225,6 +225,20 @@ def test_what_is_late_is_counted_and_changes_nothing():
     assert digest(state) == before
 
 
+def test_a_late_repeat_is_a_duplicate_only_of_what_was_taken():
+    """What was late itself was never taken: its repeat is late too."""
+    state = RecipientPartition(0, SETTINGS)
+    taken = {"id": 1, "client": 11, "person": 1, "time": START}
+    newer = {"id": 2, "client": 11, "person": 1, "time": START + 9 * HOUR}
+    late = {"id": 3, "client": 11, "person": 1, "time": START + HOUR}
+
+    first = apply(state, 0, [taken, newer, late], 0)
+    again = apply(state, 0, [taken, late], 3)
+
+    assert (first.applied, first.late, first.duplicate) == (2, 1, 0)
+    assert (again.applied, again.late, again.duplicate) == (0, 1, 1)
+
+
 def test_an_erased_recipient_is_forgotten_and_stays_forgotten():
     """After a tombstone nothing of the recipient is left, and later events are refused."""
     state = RecipientPartition(0, SETTINGS)

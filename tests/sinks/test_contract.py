@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import redis
@@ -143,6 +145,103 @@ def test_fences_are_per_partition_and_group(store, sample):
     sink.write_models(Owner("clients", 3, 1), [summary()])
 
     assert len(reader.metrics()) == 1
+
+
+def test_claimed_epochs_rise(store):
+    """Whatever the clocks say, the next owner is above the last; one that comes late is not."""
+    sink, _ = store
+    first = sink.claim(OWNER)
+    second = sink.claim(OWNER)
+    assert (first, second) == (5, 6)
+
+    sink.write_models(Owner("recipients", 3, second), [summary()])
+    with pytest.raises(Fenced, match="epoch 6 has taken over"):
+        sink.write_models(Owner("recipients", 3, first), [summary()])
+    with pytest.raises(Fenced, match="too late"):
+        sink.claim(Owner("recipients", 3, 6), late=True)
+    assert sink.claim(Owner("recipients", 3, 7), late=True) == 7
+    assert sink.claim(Owner("recipients", 4, 5), late=True) == 5
+
+
+def copied(sink):
+    """What a store holds, to be put back."""
+    if isinstance(sink, MemoryStore):
+        return dict(sink._epochs), dict(sink._sealed)
+    server = sink._redis
+    return {key: server.dump(key) for key in server.keys("*")}
+
+
+def put_back(sink, copy):
+    """The store as it was when it was copied, as after a failover."""
+    if isinstance(sink, MemoryStore):
+        sink._epochs, sink._sealed = map(dict, copy)
+        return
+    sink._redis.flushall()
+    for key, value in copy.items():
+        sink._redis.restore(key, 0, value)
+
+
+@pytest.mark.parametrize("when", ["empty", "before the claim", "a write ago"])
+@pytest.mark.parametrize("noticed_by", ["a look", "the next write"])
+def test_a_store_that_has_forgotten_says_so_once(store, when, noticed_by):
+    """Emptied, or back at any earlier state: until all is written anew no mark is of use."""
+    sink, _ = store
+    copies = {"empty": copied(sink)}
+    sink.write_models(Owner("recipients", 3, 4), [summary()])
+    copies["before the claim"] = copied(sink)
+    owner = Owner("recipients", 3, sink.claim(OWNER))
+    sink.write_models(owner, [summary()])
+    copies["a write ago"] = copied(sink)
+    sink.write_models(owner, [summary()])
+    before = sink.mark(owner)
+    assert sink.forgot([owner]) == []
+
+    put_back(sink, copies[when])
+    if noticed_by == "the next write":
+        sink.write_models(owner, [summary()])
+
+    assert sink.forgot([owner]) == [owner]
+    assert sink.forgot([owner]) == []
+    sink.write_models(owner, [summary()])
+    heir = Owner("recipients", 3, sink.claim(replace(owner, epoch=9), before))
+    assert sink.forgot([heir]) == [heir], "half a repair is none"
+    assert sink.mark(heir) > before
+
+    sink.write_models(heir, [summary()])
+    sink.repaired(heir)
+    after = sink.mark(heir)
+    assert sink.forgot([heir]) == []
+    last = Owner("recipients", 3, sink.claim(heir, after))
+    assert sink.forgot([last]) == []
+
+
+def test_a_partition_whose_state_remembers_more_than_the_store_is_forgotten(store):
+    """Emptied while nobody held the partition: whoever takes it over is told."""
+    sink, _ = store
+    nothing = copied(sink)
+    owner = Owner("recipients", 3, sink.claim(OWNER))
+    sink.write_models(owner, [summary()])
+    known = sink.mark(owner)
+    put_back(sink, nothing)
+
+    heir = Owner("recipients", 3, sink.claim(OWNER, known))
+
+    assert sink.forgot([heir]) == [heir]
+
+
+def test_a_write_into_a_store_that_has_forgotten_does_not_hide_it(store):
+    """Had its writer died right after, the next owner would still find that something is gone."""
+    sink, _ = store
+    nothing = copied(sink)
+    owner = Owner("recipients", 3, sink.claim(OWNER))
+    sink.write_models(owner, [summary()])
+    known = sink.mark(owner)
+    put_back(sink, nothing)
+    sink.write_models(owner, [summary()])
+
+    heir = Owner("recipients", 3, sink.claim(owner, known))
+
+    assert sink.forgot([heir]) == [heir]
 
 
 def test_erased_recipients_are_gone(store, sample):

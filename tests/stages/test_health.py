@@ -18,7 +18,7 @@ from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.positions import Positions
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.stages.stage import Held
-from sendtide.transport import TopicSpec, create_topics
+from sendtide.transport import Tenure, TopicSpec, create_topics
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def filled(bootstrap, records, **producer):
 def standing(topic, applied):
     """A stage that holds partition 0 of the topic and has applied so much of it."""
     positions = Positions(applied={topic: applied}, emitted={topic: applied})
-    held = Held(0, 1, None, PartitionRuntime(positions, lambda piece, emit: None), {})
+    held = Held(0, 1, None, PartitionRuntime(positions, lambda piece, emit: None), Tenure(), {})
     return SimpleNamespace(topics=(topic,), held={0: held}), positions
 
 

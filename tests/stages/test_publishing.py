@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
+import pytest
 from confluent_kafka import Message
 
 from sendtide.events.errors import Unavailable
@@ -23,9 +25,17 @@ NOW_MS = 1_790_000_000_000
 
 
 class Store(MemoryStore):
-    """Does `before` once, ahead of the next write of counts."""
+    """Does `before` once, ahead of the next write of counts; `ahead`, of recipients."""
 
     before: Callable[[], None] | None = None
+    ahead: Callable[[], None] | None = None
+
+    def write_recipients(self, *arguments: Any) -> None:
+        """As the parent."""
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None:
+            ahead()
+        super().write_recipients(*arguments)
 
     def write_counts(self, *arguments: Any) -> None:
         """As the parent."""
@@ -134,3 +144,82 @@ def test_counts_that_could_not_be_written_are_written_later(tmp_path):
         await stage.publish_all()
 
     assert run(scenario, str(tmp_path)) == 1
+
+
+def test_a_snapshot_waits_for_what_another_attempt_has_taken_to_publish(tmp_path):
+    """Had that failed after the snapshot, a crash would leave its recipients stale for good."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        loop, seen = asyncio.get_running_loop(), []
+        later: list[asyncio.Task[None]] = []
+
+        def away() -> None:
+            begin = lambda: later.append(loop.create_task(stage.write_down_all()))  # noqa: E731
+            loop.call_soon_threadsafe(begin)
+            time.sleep(0.2)
+            seen.append(stage._snapshots.newest(0))
+            raise Unavailable("away")
+
+        store.ahead = away
+        await stage.publish_all()
+        await later[0]
+        assert seen == [None]
+        assert stage._snapshots.newest(0) is not None
+        assert store.recipient("c1", RECIPIENT) is not None
+
+    assert run(scenario, str(tmp_path)) == 1
+
+
+def emptied(store: Store) -> None:
+    """A server that was flushed."""
+    for held in vars(store).values():
+        if isinstance(held, dict):
+            held.clear()
+
+
+def test_a_server_that_was_emptied_is_filled_again_though_nothing_happens(tmp_path):
+    """Recipients that no event touches would be missing until their next one."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        await stage.publish_all()
+        emptied(store)
+        await stage.publish_all()
+        assert store.recipient("c1", RECIPIENT) is not None
+
+    assert run(scenario, str(tmp_path)) == 1
+
+
+def test_a_server_emptied_between_two_owners_is_filled_by_the_next(tmp_path):
+    """Its snapshot remembers what the server had been given."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        await stage.revoked(0)
+        emptied(store)
+        await stage.assigned(0)
+        await stage.publish_all()
+        assert store.recipient("c1", RECIPIENT) is not None
+
+    assert run(scenario, str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "missing", "reason"),
+    [
+        ({"version": 0}, "", "is of (version, partition) (0, 0), not (1, 0)"),
+        ({}, "newest", "does not fit this build"),
+    ],
+)
+def test_a_snapshot_of_another_build_is_not_used(tmp_path, caplog, changed, missing, reason):
+    """Its columns mean something else: the one before it is used, or all is replayed."""
+
+    async def scenario(stage: RecipientStage, _: Store) -> None:
+        await stage.write_down_all()
+        manifest, meta, columns = stage._snapshots.newest(0)
+        state = {**meta["state"], **changed}
+        kept = {name: column for name, column in columns.items() if name != missing}
+        stage._snapshots.write(0, manifest.epoch, {}, {**meta, "state": state}, kept)
+        await stage.revoked(0)
+        assert (await stage.assigned(0))["email.sends"] == 1
+
+    assert run(scenario, str(tmp_path)) == 1
+    assert reason in caplog.text

@@ -100,3 +100,32 @@ def test_no_limit_no_watch():
     dog = Watchdog(0.0, end=lambda reason: None)
     dog.start()
     assert not dog._thread.is_alive()
+
+
+SHOWS = """
+import asyncio, os, signal
+from sendtide.stages.watchdog import show_on_signal
+
+async def waits_for_ever():
+    await asyncio.Event().wait()
+
+async def main():
+    show_on_signal(asyncio.get_running_loop())
+    task = asyncio.create_task(waits_for_ever())
+    await asyncio.sleep(0.05)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(0.05)
+
+asyncio.run(main())
+"""
+
+
+def test_a_living_worker_shows_what_it_does_when_asked():
+    """Threads and tasks, on the standard error; it goes on after that."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SHOWS], capture_output=True, text=True, timeout=30
+    )
+    assert ended.returncode == 0
+    assert "Current thread" in ended.stderr
+    assert "in waits_for_ever" in ended.stderr

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 
 from sendtide.transport import Settings, chunk_topic
+from sendtide.transport.assignments import Assignments, LoopListener
 from sendtide.transport.errors import TopicMismatchError
+from sendtide.transport.rebalance import CopartitionGroups
 
 from .conftest import running, until
 
@@ -167,6 +169,23 @@ def test_the_owner_decides_where_partitions_start(broker):
     asyncio.run(run())
 
 
+def test_a_group_that_stands_behind_the_owner_is_moved_up_without_a_record(broker):
+    """The commit of what a worker had written down was lost with it, and nobody writes any more."""
+    topic, group = broker.topic(1), broker.topic(1, "group")
+    broker.fill(topic, {0: [b"x"] * 10})
+
+    async def run():
+        member = Member(broker, group, [topic], Owner({(topic, 0): 10}))
+        async with running(member.app):
+            await until(lambda: member.held() == {(topic, 0)}, "the partition")
+            await until(
+                lambda: broker.committed(group, [(topic, 0)]) == {(topic, 0): 10}, "the offset"
+            )
+        assert member.seen == []
+
+    asyncio.run(run())
+
+
 def test_partitions_go_on_while_another_recovers(broker):
     """Nothing of the recovering unit is fetched before its owner is ready; all others run."""
     topics = [broker.topic(4, "a"), broker.topic(4, "b")]
@@ -261,5 +280,51 @@ def test_unequal_copartitions_are_refused_at_start(broker):
         async with running(member.app):
             await until(lambda: member.app.crashed, "the refusal")
             assert isinstance(member.app.crash_reason, TopicMismatchError)
+
+    asyncio.run(run())
+
+
+class Alone:
+    """What assignments ask of a consumer, without a broker."""
+
+    def __init__(self):
+        self.begun, self.tasks = [], []
+
+    async def committed(self, partitions):
+        return dict.fromkeys(partitions)
+
+    async def begin(self, starts):
+        self.begun.append(frozenset(starts))
+
+    async def commit_partitions(self, partitions):
+        return True
+
+    async def announce(self):
+        await asyncio.sleep(0)
+
+    async def crash(self, reason):
+        raise reason
+
+    def spawn(self, work):
+        self.tasks.append(asyncio.ensure_future(work))
+
+
+def test_what_is_lost_and_given_again_in_one_turn_is_started_again():
+    """A loop too busy to hear of the loss before the next assignment drops the old unit alone."""
+
+    async def run():
+        host, owner = Alone(), Owner()
+        unit = frozenset([("sends", 0), ("engagements", 0)])
+        groups = CopartitionGroups([("sends", "engagements")])
+        assignments = Assignments(host, groups, owner, 5.0)
+        listener = LoopListener(asyncio.get_running_loop(), assignments, list, host)
+        listener.assigned({("sends", 0)})
+        await until(lambda: len(host.begun) == 1, "the first start")
+        listener.lost({("sends", 0)})
+        listener.assigned({("sends", 0)})
+        await until(lambda: len(host.begun) == 2, "the second start")
+        told = [what for what, _ in owner.events]
+        assert told == ["assigned", "recovered", "lost", "assigned", "recovered"]
+        assert assignments.held() == set(assignments.running()) == unit
 
     asyncio.run(run())

@@ -77,6 +77,7 @@ ROWS: Final = (
     Row(fault="Redis read-only", act=wires.redis_read_only),
     Row(fault="Redis killed", act=wires.redis_killed),
     Row(fault="Redis flushed", act=wires.redis_flushed),
+    Row(fault="Redis flushed at rest", act=wires.redis_flushed_at_rest),
     Row(fault="Redis rolled back", act=wires.redis_rolled_back),
     Row(fault="snapshots corrupt", act=states.spoilt(states.corrupt)),
     Row(fault="snapshots truncated", act=states.spoilt(states.truncated)),

@@ -5,9 +5,9 @@ It says what an exact system must have counted. The rules, as documented:
 - a record that breaks a rule of its message is a dead letter
 - a null value on `email.sends` under a good key asks to forget the recipient; it is applied, and
   that recipient's later records are `erased`
-- the same (source, id) again on the same topic is a duplicate
+- the same (source, id) again on the same topic is a duplicate of the one that was taken
 - late, only if `lateness_ms` and `partition` are given: event time below the largest taken so far
-  in its topic partition less the allowance
+  in its topic partition less the allowance; it is not taken, so that its repeat is late too
 - everything else is applied
 
 Records are taken in the order in which they were produced. Between topics that order means nothing
@@ -196,9 +196,9 @@ class _Counting:
         identity = (topic, body["source"], body["id"])
         if identity in self.seen:
             return "duplicate"
-        self.seen.add(identity)
         if self.is_late(topic, key, body["event_time_ms"]):
             return "late"
+        self.seen.add(identity)
         self.apply(topic, who, body)
         return "applied"
 

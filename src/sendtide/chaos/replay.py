@@ -22,6 +22,7 @@ from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.stages.stage import Held, Outputs
 from sendtide.state import SnapshotStore
+from sendtide.transport import Tenure
 
 __all__ = ["Clean", "replayed"]
 
@@ -93,7 +94,7 @@ def _replay(
 
     positions = Positions.recovered({}, {}, dict.fromkeys(stage.topics, (0, 0)))
     runtime: PartitionRuntime[Piece, Outputs] = PartitionRuntime(positions, apply)
-    held: Held[RecipientPartition] = Held(number, 1, stage.new_state(number), runtime, {})
+    held: Held[RecipientPartition] = Held(number, 1, stage.new_state(number), runtime, Tenure(), {})
     for topic in stage.topics:
         for messages in _log(kafka, topic, number):
             for _ in runtime.feed(Piece.whole(_Acknowledged(topic, number, messages))):

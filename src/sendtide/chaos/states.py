@@ -20,6 +20,7 @@ def spoilt(spoil: Callable[[Path], int]) -> Callable[[Trial], None]:
 
     def act(trial: Trial) -> None:
         worker = trial.worker()
+        trial.wait("the worker", trial.all_held)  # or one snapshot would be of everything
         trial.start_load()
         trial.wait("snapshots", lambda: len(_newest(trial.snapshots)) == _PARTITIONS)
         trial.kill(worker)
@@ -67,7 +68,8 @@ def foreign(folder: Path) -> int:
     manifests = _newest(folder)
     copies = [(m.read_bytes(), m.with_suffix(".columns").read_bytes()) for m in manifests]
     for manifest, (written, columns) in zip(manifests, copies[1:] + copies[:1], strict=True):
-        newer = manifest.with_name(f"{int(manifest.stem) + 1:010d}.manifest")
+        epoch, sequence = manifest.stem.split("-")
+        newer = manifest.with_name(f"{epoch}-{int(sequence) + 1:010d}.manifest")
         newer.write_bytes(written)
         newer.with_suffix(".columns").write_bytes(columns)
     return len(manifests)

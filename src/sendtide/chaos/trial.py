@@ -41,6 +41,7 @@ _PATIENCE_S: Final = 120.0
 _RATE: Final = 2_500.0
 _SESSION_S: Final = 4
 _ABORT_S: Final = 10.0
+_SHOWING_S: Final = 1.0
 _TAIL_BYTES: Final = 12_000
 
 
@@ -92,6 +93,8 @@ class Trial:
         number = len(self.workers) + 1
         sabotage = [*(["--at", at] if at else [])]
         sabotage += ["--break", self.break_promise] if self.break_promise else []
+        if self.break_promise == "order":  # a transaction would put it right
+            extra = (*extra, "--exactly-once", "off")
         module = "sendtide.chaos.sabotage" if sabotage else "sendtide.commands"
         command = [*prefix, sys.executable, "-m", module, *sabotage, "worker"]
         command += ["--kafka", self.stand.workers_kafka, "--redis", self.stand.workers_redis]
@@ -130,6 +133,8 @@ class Trial:
     def _dying_words(self, worker: ServerProcess) -> str:
         """End of a worker's log; one that still runs ends here, and its threads say where."""
         if worker.running:
+            worker.process.send_signal(signal.SIGUSR2)  # its tasks
+            time.sleep(_SHOWING_S)
             worker.process.send_signal(signal.SIGABRT)
             with suppress(TimeoutExpired):
                 worker.process.wait(_ABORT_S)
@@ -164,7 +169,7 @@ class Trial:
         """Wait until all that was produced is taken in, within the bound, and let workers go."""
         self.load.finish()
         total = len(self.load.acked)
-        self.wait("lag 0", lambda: self.taken_in() >= total and self._all_held(), bound_s)
+        self.wait("lag 0", lambda: self.taken_in() >= total and self.all_held(), bound_s)
         began = self.healed_at or time.monotonic()
         self.recovered_s = round(max(0.0, time.monotonic() - began), 2)
         self._wait_still()
@@ -172,7 +177,7 @@ class Trial:
             if worker.running and (code := worker.stop(60.0)):
                 self.notes.append(f"{worker.name} ended with {code} when asked to stop")
 
-    def _all_held(self) -> bool:
+    def all_held(self) -> bool:
         """True if the running workers hold every partition of both stages."""
         return self._held() == 2 * PARTITIONS
 

@@ -34,7 +34,7 @@ class OrderWatch:
         self._looks = 0
         self._epochs: dict[str, int] = {}
         self._committed: dict[tuple[str, int], int] = {}
-        self._written: dict[Path, tuple[int, dict[str, int]]] = {}
+        self._written: dict[Path, tuple[tuple[int, int], dict[str, int]]] = {}
         settings = {"bootstrap.servers": stand.kafka, "group.id": group}
         self._reader = Consumer({**settings, "enable.auto.commit": False, "log_level": 0})
         self._places = [
@@ -85,9 +85,10 @@ class OrderWatch:
                 manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
             except (OSError, msgspec.MsgspecError):
                 continue  # dropped meanwhile, or spoilt on purpose
-            sequence, offsets = self._written.get(file.parent, (0, {}))
-            if manifest.sequence <= sequence:
+            newest, offsets = self._written.get(file.parent, ((0, 0), {}))
+            place = manifest.epoch, manifest.sequence
+            if place <= newest:
                 continue
             if any(manifest.offsets.get(topic, 0) < at for topic, at in offsets.items()):
                 self.findings.append(f"{file}: {manifest.offsets} is less than {offsets}")
-            self._written[file.parent] = (manifest.sequence, manifest.offsets)
+            self._written[file.parent] = (place, manifest.offsets)

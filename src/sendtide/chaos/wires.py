@@ -12,10 +12,12 @@ from sendtide.chaos.toxics import Bandwidth, Latency, LimitData, Slicer, Timeout
 from sendtide.chaos.trial import Trial
 
 __all__ = ["broker_paused", "broker_restart", "kafka_away_at_start", "kafka_wire", "redis_flushed"]
+__all__ += ["redis_flushed_at_rest"]
 __all__ += ["redis_full", "redis_killed", "redis_paused", "redis_read_only", "redis_rolled_back"]
 __all__ += ["redis_wire", "wire_down"]
 
 _FAULT_S: Final = 5.0
+_TOTALS: Final = "sendtide:1:totals"
 
 
 def _under_way(trial: Trial) -> None:
@@ -134,6 +136,10 @@ def redis_killed(trial: Trial) -> None:
 def redis_flushed(trial: Trial) -> None:
     """Everything in Redis removed while records flow."""
     _under_way(trial)
+    _flush(trial)
+
+
+def _flush(trial: Trial) -> None:
     trial.watch.forget_redis()
     before = trial.stand.store.dbsize()
     trial.stand.store.flushall()
@@ -141,21 +147,31 @@ def redis_flushed(trial: Trial) -> None:
     trial.healed()
 
 
+def redis_flushed_at_rest(trial: Trial) -> None:
+    """Everything in Redis removed once all is taken in: no event will ever write it again."""
+    _under_way(trial)
+    trial.load.finish()
+    trial.wait("lag 0", lambda: trial.taken_in() >= len(trial.load.acked))
+    _flush(trial)
+
+
 def redis_rolled_back(trial: Trial) -> None:
     """Redis goes back to a copy of a moment before, as after a failover."""
     _under_way(trial)
     store = trial.stand.store
     copy = {key: store.dump(key) for key in store.keys("*")}
-    before = trial.taken_in()
-    trial.wait_share(0.5)
+    copied = trial.taken_in()
+    trial.wait("more records", lambda: trial.taken_in() > copied)
     trial.watch.forget_redis()
     pipe = store.pipeline()
+    pipe.hgetall(_TOTALS)
     pipe.flushall()
     for key, value in copy.items():
         if value is not None:
             pipe.restore(key, 0, value)
-    pipe.execute()
-    trial.fired = trial.taken_in() < 0.5 * len(trial.records) or before < trial.taken_in()
+    pipe.hgetall(_TOTALS)
+    before, *_, after = pipe.execute()
+    trial.fired = before != after
     trial.healed()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -22,6 +22,7 @@ from sendtide.commands.options import (
 from sendtide.commands.program import new_program
 from sendtide.stages import run_worker
 from sendtide.stages.settings import WorkerSettings
+from sendtide.state import signing_key
 from sendtide.transport import verify_topics
 
 __all__ = ["program", "worker"]
@@ -53,6 +54,12 @@ def worker(
     session_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How soon a dead worker is replaced.")
     ] = 10.0,
+    exactly_once: Annotated[
+        Literal["auto", "on", "off"] | None,
+        typer.Option(
+            help="Outputs in transactions; instead of the pipeline's outputs.exactly_once."
+        ),
+    ] = None,
     watchdog: Annotated[
         float,
         typer.Option(
@@ -62,7 +69,8 @@ def worker(
 ) -> None:
     """Run one worker until SIGTERM or Ctrl-C. It finishes its work, writes it down, then leaves.
 
-    Start the same command on more machines: they share the partitions.
+    Start the same command on more machines: they share the partitions. With SENDTIDE_SNAPSHOT_KEY
+    or SENDTIDE_SNAPSHOT_KEY_FILE in the environment snapshots are signed, and others refused.
 
     Example: `sendtide worker --kafka kafka-1:9092,kafka-2:9092 --redis redis://cache:6379/0
     --kafka-config security.protocol=SASL_SSL --kafka-config secrets.conf`
@@ -85,6 +93,8 @@ def worker(
             name=name or _process_name(),
             session_timeout_s=session_timeout,
             watchdog_s=watchdog,
+            exactly_once=exactly_once,
+            snapshot_key=signing_key(),
         )
     )
     raise typer.Exit(code)

@@ -14,8 +14,17 @@ from pydantic_core import core_schema
 from sendtide.events.topics import Topic
 from sendtide.pipeline.duration import parse_duration
 
-__all__ = ["Clients", "Drift", "InputTopic", "Join", "Model", "Pipeline", "PropensityModel"]
-__all__ += ["Publish", "Redis", "RiverModel", "SendTimeModel", "Snapshots", "Topics", "Windows"]
+__all__ = ["Clients", "Drift", "InputTopic", "Join", "Model", "Outputs", "Pipeline"]
+__all__ += [
+    "PropensityModel",
+    "Publish",
+    "Redis",
+    "RiverModel",
+    "SendTimeModel",
+    "Snapshots",
+    "Topics",
+    "Windows",
+]
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
 _TOPIC_PREFIX: Final = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\z"
@@ -252,6 +261,13 @@ class Redis(Section):
     flush_interval_ms: Annotated[int, Between("10ms", "1m")] = 200
 
 
+class Outputs(Section):
+    """What readers of the output topics may rely on."""
+
+    exactly_once: Literal["auto", "on", "off"] = "auto"
+    commit_interval_ms: Annotated[int, Between("10ms", "10s")] = 100
+
+
 class Publish(Section):
     """How often running results go out."""
 
@@ -284,6 +300,7 @@ class Pipeline(Section):
     subject: Subject = Subject()
     snapshots: Snapshots = Snapshots()
     redis: Redis = Redis()
+    outputs: Outputs = Outputs()
     publish: Publish = Publish()
 
     def send_time(self) -> SendTimeModel:

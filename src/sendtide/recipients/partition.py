@@ -130,7 +130,8 @@ class RecipientPartition:
         placed = self._place_sends(batch, hours, buckets)
         self.counters.add(SENDS, batch, buckets)
         outcome = self._outcome(buckets)
-        self._note_erased(batch)
+        if batch.erase.any():
+            self.mark_erased()
         rows = placed[placed != NONE]
         rows = rows[self.pending["identity"][rows] != 0]
         if len(rows):
@@ -257,19 +258,21 @@ class RecipientPartition:
         """Put back what could not be written."""
         self.people["changed"][rows] = self.people["erased"][rows] == 0
 
+    def mark_all_changed(self) -> None:
+        """Let the next takes hold everybody: what had been written is no longer there."""
+        self.mark_changed(np.arange(self.recipients, dtype=np.int32))
+        self.mark_erased()
+        self.counters.mark_changed()
+
     def take_erased(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """(client hashes, (n, 2) ids) erased since the last call."""
         rows = np.unique(np.array(self._erased, np.int64))
         self._erased = []
         return self.people["client"][rows], self._ids(rows)
 
-    def mark_erased(self, clients: NDArray[np.uint64], ids: NDArray[np.uint64]) -> None:
-        """Put back erasures that could not be written."""
-        gone = {(int(c), int(h), int(low)) for c, (h, low) in zip(clients, ids, strict=True)}
-        for row in np.flatnonzero(self.people["erased"][: self.recipients]).tolist():
-            person = self.people[row]
-            if (int(person["client"]), int(person["high"]), int(person["low"])) in gone:
-                self._erased.append(row)
+    def mark_erased(self) -> None:
+        """Let the next take hold all that were ever erased: to erase again is harmless."""
+        self._erased = np.flatnonzero(self.people["erased"][: self.recipients]).tolist()
 
     @property
     def recipients(self) -> int:
@@ -330,11 +333,6 @@ class RecipientPartition:
     def _outcome(buckets: NDArray[np.uint8]) -> Outcome:
         applied, duplicate, late, erased = np.bincount(buckets, minlength=4).tolist()
         return Outcome(applied, duplicate, late, erased, buckets == 0)
-
-    def _note_erased(self, batch: SendBatch) -> None:
-        if batch.erase.any():
-            erased = self.people["erased"][: self.recipients]
-            self._erased += np.flatnonzero(erased).tolist()
 
     def _retire(self, emit: bool) -> Columns | None:
         """Label and retire what is due by the engagement watermark; return the label rows."""

@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.events.creative import CREATIVE, Creatives
+from sendtide.events.errors import CorruptData
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.join import DUE_BUCKETS
 from sendtide.recipients.partition import SENDS, RecipientPartition
@@ -23,6 +24,8 @@ from sendtide.state.seen import SeenSet
 __all__ = ["digest", "restore", "snapshot"]
 
 Columns = dict[str, NDArray[Any]]
+_VERSION = 1
+"""Raised with every change of what the columns are or mean; older snapshots are then replayed."""
 _BASE = ("rhythm",)
 _LINKS = ("next", "due_next", "pending", "changed")
 
@@ -52,23 +55,37 @@ def snapshot(state: RecipientPartition) -> tuple[dict[str, Any], Columns]:
     for topic, seen in enumerate(state.seen):
         columns[f"seen.{topic}.young"], columns[f"seen.{topic}.old"] = seen.identities()
     columns["newest"] = state.newest[:, 0].copy()
-    return {"number": state.number}, {**columns, **state.counters.columns()}
+    return {"version": _VERSION, "number": state.number}, {**columns, **state.counters.columns()}
 
 
 def restore(
     number: int,
     settings: JoinSettings,
-    meta: Mapping[str, Any],  # noqa: ARG001
+    meta: Mapping[str, Any],
     columns: Columns,
     policy: PolicySettings | None = None,
 ) -> RecipientPartition:
     """State out of `snapshot`; goes on exactly as the one that was written down.
 
     Snapshots of before creatives are read: their pending sends have none.
+
+    Raises:
+        CorruptData: the snapshot is of another partition or version, or columns are missing.
     """
+    found = meta.get("version"), meta.get("number")
+    if found != (_VERSION, number):
+        msg = f"snapshot of recipients is of (version, partition) {found}, not {_VERSION, number}"
+        raise CorruptData(msg)
+    try:
+        return _restored(RecipientPartition(number, settings, policy), columns)
+    except (KeyError, ValueError) as error:
+        msg = f"snapshot of recipients' partition {number} does not fit this build: {error!r}"
+        raise CorruptData(msg) from error
+
+
+def _restored(state: RecipientPartition, columns: Columns) -> RecipientPartition:
     without = np.zeros(len(columns["pending.identity"]), np.uint64)
     columns = {"creatives": np.zeros(0, np.uint8), "pending.creative": without, **columns}
-    state = RecipientPartition(number, settings, policy)
     people = _structured(columns, "people", RECIPIENT)
     n = len(people)
     state._room_for_people(n)
@@ -84,7 +101,7 @@ def restore(
     _restore_orphans(state, _structured(columns, "orphans", ORPHAN))
     state.seen = [
         SeenSet.restored(
-            settings.dedupe_window, columns[f"seen.{t}.young"], columns[f"seen.{t}.old"]
+            state.settings.dedupe_window, columns[f"seen.{t}.young"], columns[f"seen.{t}.old"]
         )
         for t in range(3)
     ]

@@ -1,4 +1,8 @@
-"""The compiled loops over a batch: a bucket for every row, and what an applied row changes."""
+"""The compiled loops over a batch: a bucket for every row, and what an applied row changes.
+
+A repeat of a row that was taken is a duplicate, however late it comes. A row behind the watermark
+is not taken and not remembered, so that its repeat is late as well.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Comes in: packed recipient records, summaries and absolute counts, each with its
 Goes out: acknowledged writes, and through `Reader` the one read model that the endpoint, the
 dashboard and `sendtide metrics` share.
 Invariant: a write is idempotent and fenced; the same rows twice, or rows of a worker that has lost
-its partition, change nothing. Limit: one Redis primary, not Redis Cluster.
+its partition, change nothing. A store that was emptied or rolled back is noticed (see `seals`).
+Limit: one Redis primary, not Redis Cluster.
 """
 
 from sendtide.sinks.contract import Reader, RecipientRows, RecipientView, Sink

@@ -2,6 +2,7 @@
 
 Laws, held by one contract test over every implementation: what was written is read back; the same
 write twice changes nothing; an older epoch of the same owner is `Fenced` and changes nothing;
+epochs that are claimed rise; a store that was emptied or went back says so, once;
 erased recipients are gone; a value outlives its write by its TTL and no longer.
 All calls block; run them in a thread where an event loop must go on.
 """
@@ -79,6 +80,33 @@ class Sink(Protocol):
     Every call raises `Unavailable` (nothing is lost: call again with the same rows) or `Fenced`
     (stop: another worker owns the partition).
     """
+
+    def claim(self, owner: Owner, since: int = 0, *, late: bool = False) -> int:
+        """Take a partition over; return the epoch to write under.
+
+        Args:
+            owner: its epoch is returned, or the next above that of whoever has written last.
+            since: the `mark` that the owner's state remembers; a store that knows less than that
+                is among the next `forgot`.
+            late: others may have taken over meanwhile: then an epoch at or above is `Fenced`.
+        """
+        ...
+
+    def forgot(self, owners: Sequence[Owner]) -> list[Owner]:
+        """Those of whose earlier writes the store has lost some; each loss is told once.
+
+        Their values must all be written again, and `repaired` called after that. `Fenced` if a
+        newer owner has taken one over, even where there is nothing to write.
+        """
+        ...
+
+    def repaired(self, owner: Owner) -> None:
+        """Say that everything of a partition has been written since it was told as forgotten."""
+        ...
+
+    def mark(self, owner: Owner) -> int:
+        """How far the writes of a partition have come; to be remembered with its state."""
+        ...
 
     def write_recipients(
         self, owner: Owner, rows: RecipientRows, records: NDArray[np.void]

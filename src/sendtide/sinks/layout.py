@@ -19,6 +19,7 @@ key                                   type     TTL       holds
 `sendtide:1:workers`                  zset     1 day     worker -> time of its last beat, ms
 `sendtide:1:worker:<worker>`          string   15 s      JSON `WorkerBeat`; gone when it died
 `sendtide:1:fence:<group>:<part.>`    string   30 days   highest epoch that has written
+`sendtide:1:seal:<group>:<part.>`     string   30 days   number of its last write, see `seals`
 `sendtide:1:live`                     channel  -         client names (JSON list), when they change
 ====================================  =======  ========  ==========================================
 
@@ -31,7 +32,9 @@ the whole. Names of counts: the buckets `applied`, `duplicate`, `late`, `dead_le
 the kinds of engagement, and for totals also `in`, `predictions`, `windows`.
 
 Every write names its *owner* (group, partition, epoch). The script that writes compares the epoch
-with the fence first, so a worker that lost its partition can never overwrite its successor.
+with the fence first, so a worker that lost its partition can never overwrite its successor. It
+leaves the number of the write as the partition's seal, so that a server that was emptied or rolled
+back is noticed and everything written anew.
 
 The recipient record, 264 bytes little-endian (`events.records.RECIPIENT_RECORD`):
 
@@ -83,6 +86,7 @@ __all__ = [
     "recipient_hex",
     "recipient_key",
     "recipient_keys",
+    "seal_key",
     "worker_key",
 ]
 
@@ -162,6 +166,11 @@ def recipient_key(client: str, recipient_id: str) -> str:
 def fence_key(owner: Owner) -> str:
     """Key that holds the highest epoch that has written for this partition."""
     return f"{PREFIX}fence:{_checked(owner.group, 'group')}:{owner.partition}"
+
+
+def seal_key(owner: Owner) -> str:
+    """Key that holds the number of the last write for this partition."""
+    return f"{PREFIX}seal:{_checked(owner.group, 'group')}:{owner.partition}"
 
 
 def worker_key(worker: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -22,7 +23,9 @@ from sendtide.sinks.layout import (
     fence_key,
     recipient_key,
     recipient_keys,
+    seal_key,
 )
+from sendtide.sinks.seals import Seals
 from sendtide.sinks.summaries import (
     ClientActivity,
     ClientLift,
@@ -55,6 +58,8 @@ class MemoryStore:
         self._stale_after_s = stale_after_s
         self._now_ms = now_ms
         self._epochs: dict[str, int] = {}
+        self._sealed: dict[str, int] = {}
+        self._seals = Seals()
         self._records: dict[bytes, tuple[int, bytes]] = {}
         self._models: dict[tuple[str, str], tuple[int, ModelSummary]] = {}
         self._lifts: dict[tuple[str, str], tuple[int, ClientLift]] = {}
@@ -62,6 +67,32 @@ class MemoryStore:
         self._counts: dict[str | None, dict[str, tuple[int, int]]] = {}
         self._activity: dict[str, int] = {}
         self._beats: dict[str, tuple[int, WorkerBeat]] = {}
+
+    def claim(self, owner: Owner, since: int = 0, *, late: bool = False) -> int:
+        """Raise the fence."""
+        held = self._epochs.get(fence_key(owner), 0)
+        if late and held >= owner.epoch:
+            msg = f"FENCED epoch {owner.epoch} of {fence_key(owner)} comes too late: {held} has it"
+            raise Fenced(msg)
+        epoch = self._epochs[fence_key(owner)] = max(owner.epoch, held + 1)
+        self._seals.begin(replace(owner, epoch=epoch), self._sealed.get(seal_key(owner), 0), since)
+        return epoch
+
+    def forgot(self, owners: Sequence[Owner]) -> list[Owner]:
+        """A test may have put an older dictionary back."""
+        for owner in owners:
+            held = self._epochs.get(fence_key(owner), 0)
+            self._seals.look(owner, held, self._sealed.get(seal_key(owner), 0))
+        return self._seals.take_lost(owners)
+
+    def repaired(self, owner: Owner) -> None:
+        """Seal the partition again."""
+        if self._seals.mended(owner):
+            self._pass_fence(owner)
+
+    def mark(self, owner: Owner) -> int:
+        """Number of the last write."""
+        return self._seals.mark(owner)
 
     def write_recipients(
         self, owner: Owner, rows: RecipientRows, records: NDArray[np.void]
@@ -210,4 +241,12 @@ class MemoryStore:
                 "taken over; this worker must stop writing"
             )
             raise Fenced(msg)
+        found, number = self._seal_found(owner), self._seals.next_number(owner)
+        whole = found >= self._seals.expected(owner)
         self._epochs[fence_key(owner)] = owner.epoch
+        self._sealed[seal_key(owner)] = number if whole else 0
+        self._seals.note(owner, found, number)
+
+    def _seal_found(self, owner: Owner) -> int:
+        held = self._epochs.get(fence_key(owner))
+        return self._sealed.get(seal_key(owner), 0) if held == owner.epoch else -1

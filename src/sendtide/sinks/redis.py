@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha1
 from typing import Any, Final
 
@@ -33,8 +34,10 @@ from sendtide.sinks.layout import (
     client_key,
     fence_key,
     recipient_keys,
+    seal_key,
     worker_key,
 )
+from sendtide.sinks.seals import Seals
 from sendtide.sinks.summaries import (
     ClientLift,
     ModelSummary,
@@ -54,48 +57,82 @@ DEFAULT_TIMEOUT_S: Final = 2.0
 DEFAULT_PATIENCE_S: Final = 5.0
 
 _FENCE: Final = """
-local held = redis.call('GET', KEYS[1])
+local held, number = redis.call('GET', KEYS[1]), tonumber(ARGV[3])
 if held and tonumber(held) > tonumber(ARGV[1]) then
   return redis.error_reply('FENCED epoch ' .. ARGV[1] .. ' of ' .. KEYS[1] .. ' is over: epoch '
     .. held .. ' has taken over; this worker must stop writing')
 end
+local before = -1
+if held == ARGV[1] then before = tonumber(redis.call('GET', KEYS[2]) or '0') end
+if number > 0 and before > number then return before end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('SET', KEYS[2], before < tonumber(ARGV[4]) and '0' or ARGV[3], 'EX', ARGV[2])
 """
+"""Begins every script: KEYS fence, seal, others; ARGV epoch, TTL of both, number, seal expected,
+others. Every script returns the seal it found, -1 where the fence was not this epoch's, and leaves
+none where that is less than expected, see `seals`. A call that comes after a later one (its answer
+was lost on the way, and it was made again) changes nothing."""
+_SEAL: Final = _FENCE + "return before"
 _SET_EACH: Final = (
     _FENCE
     + """
-for i = 2, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 2], 'EX', ARGV[3]) end
+for i = 3, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 3], 'EX', ARGV[5]) end
+return before
 """
 )
 _SET_AT_ONCE: Final = (
     _FENCE
     + """
-local call = {#KEYS - 1}
-for i = 2, #KEYS do
-  call[2 * i - 2] = KEYS[i]
-  call[2 * i - 1] = ARGV[i + 2]
+local call = {#KEYS - 2}
+for i = 3, #KEYS do
+  call[2 * i - 4] = KEYS[i]
+  call[2 * i - 3] = ARGV[i + 3]
 end
-call[2 * #KEYS] = 'EX'
-call[2 * #KEYS + 1] = ARGV[3]
+call[2 * #KEYS - 2] = 'EX'
+call[2 * #KEYS - 1] = ARGV[5]
 redis.call('MSETEX', unpack(call))
+return before
 """
 )
-_ERASE: Final = _FENCE + "if #KEYS > 1 then redis.call('DEL', unpack(KEYS, 2)) end"
+_ERASE: Final = (
+    _FENCE
+    + """
+if #KEYS > 2 then redis.call('DEL', unpack(KEYS, 3)) end
+return before
+"""
+)
 _COMMANDS: Final = (
     _FENCE
     + """
-local at = 3
-for i = 2, #KEYS do
+local at = 5
+for i = 3, #KEYS do
   local command, ttl, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   redis.call(command, KEYS[i], unpack(ARGV, at + 3, at + 2 + count))
   redis.call('EXPIRE', KEYS[i], ttl)
   at = at + 3 + count
 end
+return before
 """
 )
+_CLAIM: Final = """
+local held = tonumber(redis.call('GET', KEYS[1]) or '0')
+local number = tonumber(redis.call('GET', KEYS[2]) or '0')
+local epoch = tonumber(ARGV[1])
+if held >= epoch then
+  if ARGV[3] == '1' then
+    return redis.error_reply('FENCED epoch ' .. ARGV[1] .. ' of ' .. KEYS[1] .. ' comes too late: '
+      .. 'epoch ' .. held .. ' has taken over; this worker must stop writing')
+  end
+  epoch = held + 1
+end
+redis.call('SET', KEYS[1], epoch, 'EX', ARGV[2])
+return {epoch, number}
+"""
 _MOST_ARGUMENTS: Final = 4_000
 """Lua's unpack fails near 8,000 values."""
 
+Call = tuple[list[bytes], list[Any]]
+"""Keys and arguments of one script call, after those of its beginning."""
 Command = tuple[str, str, int, list[Any]]
 """(command, key, TTL in seconds, further arguments), e.g. HSET with fields and values."""
 
@@ -121,7 +158,7 @@ class RedisSink:
         self._where = shown(url)
         self._patience_s = patience_s
         self._redis = connect(url, timeout_s)
-        self._scripts: dict[str, str] = {}
+        self._seals = Seals()
         if use_msetex is None:
             use_msetex = bool(patiently(self._has_msetex, self._where, patience_s))
         self.uses_msetex = use_msetex
@@ -139,6 +176,34 @@ class RedisSink:
                 raise
         return True
 
+    def claim(self, owner: Owner, since: int = 0, *, late: bool = False) -> int:
+        """Raise the fence in one atomic step, and look whether the seal is what it should be."""
+        keys = (2, fence_key(owner), seal_key(owner))
+        asked = (*keys, owner.epoch, self._retention.fence_s, int(late))
+        epoch, number = patiently(
+            lambda: self._call(_CLAIM, [asked])[0], self._where, self._patience_s
+        )
+        self._seals.begin(replace(owner, epoch=epoch), number, since)
+        return int(epoch)
+
+    def forgot(self, owners: Sequence[Owner]) -> list[Owner]:
+        """Ask for all fences and seals in one round trip."""
+        if owners:
+            keys = [key(owner) for owner in owners for key in (fence_key, seal_key)]
+            values = patiently(lambda: self._redis.mget(keys), self._where, self._patience_s)
+            for owner, held, number in zip(owners, values[::2], values[1::2], strict=True):
+                self._seals.look(owner, int(held or 0), int(number or 0))
+        return self._seals.take_lost(owners)
+
+    def repaired(self, owner: Owner) -> None:
+        """Seal the partition again, unless more is missing by now."""
+        if self._seals.mended(owner):
+            self._run(_SEAL, owner, [([], [])])
+
+    def mark(self, owner: Owner) -> int:
+        """Number of the last write that is known to have arrived."""
+        return self._seals.mark(owner)
+
     def write_recipients(
         self, owner: Owner, rows: RecipientRows, records: NDArray[np.void]
     ) -> None:
@@ -147,22 +212,15 @@ class RedisSink:
         keys = recipient_keys(rows.clients, rows.client_index, rows.recipients)
         plain = np.ascontiguousarray(records).view(f"V{RECIPIENT_RECORD.itemsize}")
         values: list[bytes] = plain.tolist()
-        head = (*self._fence(owner), self._retention.recipient_s)
-        script = _SET_AT_ONCE if self.uses_msetex else _SET_EACH
-        self._run(
-            script,
-            [
-                (fence_key(owner), keys[i : i + CHUNK], [*head, *values[i : i + CHUNK]])
-                for i in range(0, len(keys), CHUNK)
-            ],
-        )
+        ttl, script = self._retention.recipient_s, _SET_AT_ONCE if self.uses_msetex else _SET_EACH
+        chunks = range(0, len(keys), CHUNK)
+        calls: list[Call] = [(keys[i : i + CHUNK], [ttl, *values[i : i + CHUNK]]) for i in chunks]
+        self._run(script, owner, calls)
 
     def erase_recipients(self, owner: Owner, rows: RecipientRows) -> None:
         """Remove records; absent ones are no mistake."""
         keys = recipient_keys(rows.clients, rows.client_index, rows.recipients)
-        fence = fence_key(owner)
-        chunks = range(0, len(keys), CHUNK)
-        self._run(_ERASE, [(fence, keys[i : i + CHUNK], [*self._fence(owner)]) for i in chunks])
+        self._run(_ERASE, owner, [(keys[i : i + CHUNK], []) for i in range(0, len(keys), CHUNK)])
 
     def write_models(self, owner: Owner, summaries: Sequence[ModelSummary]) -> None:
         """One hash per model; a number that became unknown is removed from it."""
@@ -228,9 +286,6 @@ class RedisSink:
         """Close the connections."""
         self._redis.close()
 
-    def _fence(self, owner: Owner) -> tuple[int, int]:
-        return owner.epoch, self._retention.fence_s
-
     def _write(self, owner: Owner, commands: list[Command], active: dict[str, int]) -> None:
         """Run commands under the fence, then tell who listens which clients changed."""
         if active:
@@ -239,32 +294,47 @@ class RedisSink:
             steps = range(0, len(pairs), _MOST_ARGUMENTS)
             news = [("ZADD", CLIENTS, ttl, ["GT", *pairs[i : i + _MOST_ARGUMENTS]]) for i in steps]
             commands = [*commands, *news]
-        calls = []
+        calls: list[Call] = []
         for i in range(0, len(commands), CHUNK):
-            arguments: list[Any] = [*self._fence(owner)]
+            arguments: list[Any] = []
             for command, _, ttl, values in commands[i : i + CHUNK]:
                 arguments += [command, ttl, len(values), *values]
             keys = [key.encode() for _, key, _, _ in commands[i : i + CHUNK]]
-            calls.append((fence_key(owner), keys, arguments))
-        self._run(_COMMANDS, calls)
+            calls.append((keys, arguments))
+        self._run(_COMMANDS, owner, calls)
         if active:
             note = msgspec.json.encode(list(active))
             patiently(
                 lambda: self._redis.publish(LIVE_CHANNEL, note), self._where, self._patience_s
             )
 
-    def _run(self, script: str, calls: list[tuple[str, list[bytes], list[Any]]]) -> None:
+    def _run(self, script: str, owner: Owner, calls: Sequence[Call]) -> None:
         for i in range(0, len(calls), PIPELINE):
             group = calls[i : i + PIPELINE]
-            patiently(lambda: self._send(script, group), self._where, self._patience_s)  # noqa: B023
+            patiently(lambda: self._send(script, owner, group), self._where, self._patience_s)  # noqa: B023
 
-    def _send(self, script: str, calls: list[tuple[str, list[bytes], list[Any]]]) -> None:
+    def _send(self, script: str, owner: Owner, calls: Sequence[Call]) -> None:
+        """Make the calls with numbers of their own: what is sent again is later than before."""
+        fence, seal, ttl = fence_key(owner), seal_key(owner), self._retention.fence_s
+        expected = self._seals.expected(owner)
+        numbers = [self._seals.next_number(owner) for _ in calls]
+        found = self._call(
+            script,
+            [
+                (2 + len(keys), fence, seal, *keys, owner.epoch, ttl, number, expected, *arguments)
+                for number, (keys, arguments) in zip(numbers, calls, strict=True)
+            ],
+        )
+        self._seals.note(owner, min(found), numbers[-1])
+
+    def _call(self, script: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         sha = sha1(script.encode(), usedforsecurity=False).hexdigest()
         pipe = self._redis.pipeline(transaction=False)
-        for fence, keys, arguments in calls:
-            pipe.execute_command("EVALSHA", sha, 1 + len(keys), fence, *keys, *arguments)
+        for arguments in calls:
+            pipe.execute_command("EVALSHA", sha, *arguments)
         try:
-            pipe.execute()
+            answers: list[Any] = pipe.execute()
         except redis.exceptions.NoScriptError:  # first use, or the server has restarted
             self._redis.script_load(script)
-            self._send(script, calls)
+            return self._call(script, calls)
+        return answers

@@ -20,7 +20,7 @@ from sendtide.clients import (
 )
 from sendtide.clients.challengers import Challengers
 from sendtide.clients.outcome import ClientSummary
-from sendtide.events.errors import CorruptData, Unavailable
+from sendtide.events.errors import CorruptData
 from sendtide.events.examples import ExampleBlock
 from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
@@ -152,7 +152,7 @@ class ClientStage(Stage[ClientPartition]):
         if summaries:
             try:
                 await self.write(self._sink.write_models, owner, summaries)
-            except Unavailable:
+            except BaseException:
                 held.state.mark_summaries_changed()
                 raise
         counts = held.counts_now()
@@ -180,19 +180,25 @@ class ClientStage(Stage[ClientPartition]):
         rows = [ClientLift(**asdict(lift)) for lift in found]
         try:
             await self.write(self._sink.write_lifts, self.owner(held), rows)
-        except Unavailable:
+        except BaseException:
             held.state.mark_lifts_changed()
             raise
         self._lifts_told[held.number] = now
         records = [metric_record(lift_message(lift)) for lift in found]
-        await self._send(self._name(METRICS), [Record(r.value, r.key) for r in records])
+        await self.emit(held, {self._name(METRICS): [Record(r.value, r.key) for r in records]})
+
+    def mark_all_changed(self, held: Held[ClientPartition]) -> None:
+        """All summaries, lifts and counts."""
+        held.state.mark_summaries_changed()
+        held.state.mark_lifts_changed()
+        self._lifts_told.pop(held.number, None)
+        held.published = {}
 
     async def publish_models(self, held: Held[ClientPartition]) -> None:
         """Send the states of models that learned since the last time."""
         records = [Record(state.to_bytes(), state.key()) for state in held.state.take_models()]
         if records:
-            delivery = await self._send(self._name(MODELS), records)
-            await delivery.delivered()
+            await self.emit(held, {self._name(MODELS): records})
 
     def _summary(self, fields: dict[str, Any]) -> ModelSummary:
         """A summary with the speed seen by this worker, smoothed over the last seconds."""

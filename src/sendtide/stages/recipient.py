@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
-from sendtide.events.errors import Unavailable
 from sendtide.events.examples import ExampleKind
 from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.predictions import Predictions
@@ -226,15 +225,15 @@ class RecipientStage(Stage[RecipientPartition]):
         if len(erased[0]):
             try:
                 await self.write(self._sink.erase_recipients, owner, self._rows(*erased))
-            except Unavailable:
-                state.mark_erased(*erased)
+            except BaseException:
+                state.mark_erased()
                 raise
         changed = state.take_changed()
         for start in range(0, len(changed), _SLOTS_PER_WRITE):
             slots = changed[start : start + _SLOTS_PER_WRITE]
             try:
                 await self._write_recipients(held, slots)
-            except Unavailable:
+            except BaseException:
                 state.mark_changed(changed[start:])
                 raise
         counts = held.counts_now()
@@ -242,11 +241,16 @@ class RecipientStage(Stage[RecipientPartition]):
             try:
                 await self.write(self._sink.write_counts, owner, self._counts(held))
                 await self.write(self._sink.write_freshness, owner, self._freshness(held))
-            except Unavailable:
+            except BaseException:
                 state.counters.mark_changed()
                 raise
             held.published = counts  # as written: more was counted while that was under way
         await self._close_window(held)
+
+    def mark_all_changed(self, held: Held[RecipientPartition]) -> None:
+        """All recipients, all counts, and those that were erased once more."""
+        held.state.mark_all_changed()
+        held.published = {}
 
     async def _close_window(self, held: Held[RecipientPartition]) -> None:
         """Once a window, say how fresh each source was in it; a lost message is not repeated."""
@@ -261,7 +265,7 @@ class RecipientStage(Stage[RecipientPartition]):
         records = [metric_record(message) for message in made]
         if records:
             sent = [Record(record.value, record.key) for record in records]
-            await self._send(self._name(METRICS), sent)
+            await self.emit(held, {self._name(METRICS): sent})
 
     def take_ages_s(self) -> tuple[float | None, float | None]:
         """Median and 99th percentile of event-to-published age since the last call, in seconds."""

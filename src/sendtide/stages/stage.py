@@ -6,6 +6,7 @@ deliveries still under way. The order that makes a crash harmless::
     apply a chunk -> its outputs are delivered -> it is acknowledged -> the group's offset moves
     all before a cut is delivered and visible in Redis -> the snapshot of that cut is written
 
+With transactions the first line is one step: outputs and offset are there together or not at all.
 A partition's snapshot is the truth about its position; the group's offset only says up to where
 outputs are delivered, so that a replay knows when to speak again.
 """
@@ -17,66 +18,33 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from numpy.typing import NDArray
 
-from sendtide.events.errors import Unavailable
+from sendtide.events.errors import CorruptData, Fenced, Unavailable
 from sendtide.sinks import Owner, Sink
+from sendtide.stages.held import Held, Outputs, State
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.piece import Piece
 from sendtide.stages.positions import Positions
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.state import Manifest, SnapshotStore
-from sendtide.transport import Delivery, Record
+from sendtide.transport import Delivery, Record, Tenure, TopicPartition, WithdrawnError
 
-__all__ = ["Columns", "Held", "Outputs", "Send", "Stage"]
+__all__ = ["Columns", "Held", "Outputs", "Send", "Stage", "Transact"]
 
 logger = logging.getLogger(__name__)
 
-State = TypeVar("State")
+Answer = TypeVar("Answer")
 Columns = dict[str, NDArray[Any]]
-Outputs = dict[str, list[Record]]
-"""Records to send by full topic name, each list in order."""
 Send = Callable[[str, Sequence[Record]], Awaitable[Delivery]]
+Transact = Callable[[Outputs, Tenure, Mapping[TopicPartition, int]], Awaitable[None]]
+"""Stores outputs and the offsets they came from, all or nothing."""
 
 _DELIVERIES: Final = 64
 """Chunks whose outputs may be under way at once, over all partitions of a stage."""
-
-
-@dataclass(slots=True)
-class Held(Generic[State]):
-    """One partition at work.
-
-    counts: topic to bucket to number, since the beginning of the log. reached_ms: Kafka timestamp
-    of the newest record applied, by topic. written_at: when its last snapshot was written or read.
-    """
-
-    number: int
-    epoch: int
-    state: State
-    runtime: PartitionRuntime[Piece, Outputs]
-    counts: dict[str, dict[str, int]]
-    deliveries: set[asyncio.Task[None]] = field(default_factory=set)
-    snapshot_at: dict[str, int] = field(default_factory=dict)
-    published: dict[str, dict[str, int]] = field(default_factory=dict)
-    reached_ms: dict[str, int] = field(default_factory=dict)
-    written_at: float = field(default_factory=time.monotonic)
-
-    def count(self, topic: str, bucket: str, number: int) -> None:
-        """Add to one of the counts."""
-        table = self.counts.setdefault(topic, {})
-        table[bucket] = table.get(bucket, 0) + number
-
-    def counts_now(self) -> dict[str, dict[str, int]]:
-        """A copy of the counts, to compare with what readers were told last."""
-        return {topic: dict(table) for topic, table in self.counts.items()}
-
-    async def delivered(self) -> None:
-        """Wait for the outputs of all chunks applied so far."""
-        if self.deliveries:
-            await asyncio.gather(*tuple(self.deliveries))
 
 
 class Stage(ABC, Generic[State]):
@@ -86,7 +54,9 @@ class Stage(ABC, Generic[State]):
         group: name of the stage, part of snapshot paths and of the fence in Redis.
         topics: full names of the stage's topics; partition n of all of them is one unit.
         send: queues records of one topic; its delivery is awaited before a chunk is acknowledged.
+        transact: instead of `send` on brokers that have transactions.
         on_failure: called once with what ends this worker.
+        session_timeout_s: of the consumer group: sooner nobody else is given a partition.
     """
 
     def __init__(
@@ -99,11 +69,14 @@ class Stage(ABC, Generic[State]):
         snapshots: SnapshotStore,
         offsets: OffsetLookup,
         on_failure: Callable[[BaseException], None],
+        transact: Transact | None = None,
+        session_timeout_s: float = 10.0,
     ) -> None:
         self.group = group
         self.topics = tuple(topics)
         self.held: dict[int, Held[State]] = {}
         self._send = send
+        self._transact = transact
         self._on_failure = on_failure
         self._failed = False
         self._sink = sink
@@ -111,6 +84,7 @@ class Stage(ABC, Generic[State]):
         self._snapshots = snapshots
         self._offsets = offsets
         self._room = asyncio.Semaphore(_DELIVERIES)
+        self._session_timeout_s = session_timeout_s
 
     # -- what each stage adds -------------------------------------------------------------------
 
@@ -132,21 +106,28 @@ class Stage(ABC, Generic[State]):
 
     @abstractmethod
     async def publish(self, held: Held[State]) -> None:
-        """Make what changed visible; may raise `Unavailable`, then it is asked again later."""
+        """Write what changed to the sink; what could not be written counts as changed again."""
+
+    @abstractmethod
+    def mark_all_changed(self, held: Held[State]) -> None:
+        """Let the next `publish` write everything: the sink has lost some of it."""
 
     # -- a partition's life ---------------------------------------------------------------------
 
     async def assigned(self, number: int) -> dict[str, int]:
         """Recover a partition; return the offset to fetch from by topic."""
-        manifest, state, counts = await asyncio.to_thread(self._recover, number)
+        began = time.monotonic()
+        manifest, state, counts, mark = await asyncio.to_thread(self._recover, number)
         units = [(topic, number) for topic in self.topics]
         committed = await asyncio.to_thread(self._offsets.committed, units)
         log = await asyncio.to_thread(self._offsets.log, units)
         positions = Positions.recovered(manifest.offsets if manifest else {}, committed, log)
-        # Seconds since 1970 rise across workers whose snapshot stores do not meet.
+        # Rises with the clock where Redis has lost the fence, with the snapshots where the clock
+        # lags, and past the fence, in one atomic step, when it is claimed.
         epoch = max(int(time.time()), manifest.epoch + 1 if manifest else 0)
         held = self.held[number] = self._hold(number, epoch, state, positions, counts)
-        held.snapshot_at = dict(positions.applied) if manifest else {}
+        held.snapshot_at, held.mark = dict(positions.applied) if manifest else {}, mark
+        held.assigned_at = began
         logger.info(
             "%s/%d starts at %s, %d offsets to replay",
             self.group,
@@ -155,6 +136,9 @@ class Stage(ABC, Generic[State]):
             positions.remaining(),
         )
         self._note_missed(held)
+        behind = any(committed.get(topic, 0) < at for topic, at in positions.applied.items())
+        if behind and self._transact is not None:
+            await self.emit(held, {})  # moves the group up: no record may come for a while
         return dict(positions.applied)
 
     def _note_missed(self, held: Held[State]) -> None:
@@ -169,12 +153,23 @@ class Stage(ABC, Generic[State]):
                 missed,
             )
 
-    def _recover(self, number: int) -> tuple[Manifest | None, State, dict[str, dict[str, int]]]:
-        found = self._snapshots.newest(number)
-        if found is None:
-            return None, self.new_state(number), {}
-        manifest, meta, columns = found
-        return manifest, self.restored(number, meta, columns), dict(meta["counts"])
+    def _recover(self, number: int) -> tuple[Manifest | None, State, dict[str, Any], int]:
+        """Manifest, state, counts and mark of the newest snapshot that this build can read."""
+        for manifest, meta, columns in self._snapshots.valid(number):
+            try:
+                state = self.restored(number, meta, columns)
+            except CorruptData as error:
+                logger.warning(
+                    "%s/%d: snapshot of epoch %d is not used, the one before it is, or all is "
+                    "replayed: %s",
+                    self.group,
+                    number,
+                    manifest.epoch,
+                    error,
+                )
+            else:
+                return manifest, state, dict(meta["counts"]), int(meta.get("mark", 0))
+        return None, self.new_state(number), {}, 0
 
     def _hold(
         self,
@@ -187,7 +182,8 @@ class Stage(ABC, Generic[State]):
         runtime: PartitionRuntime[Piece, Outputs] = PartitionRuntime(
             positions, lambda piece, emit: self.apply(self.held[number], piece, emit)
         )
-        return Held(number, epoch, state, runtime, counts)
+        emitted = {(topic, number): offset for topic, offset in positions.emitted.items()}
+        return Held(number, epoch, state, runtime, Tenure(emitted), counts)
 
     async def revoked(self, number: int) -> None:
         """Deliver, publish and write down a partition, then let it go."""
@@ -199,11 +195,13 @@ class Stage(ABC, Generic[State]):
         except Unavailable as error:
             logger.warning("%s/%d leaves without a snapshot: %s", self.group, number, error)
         finally:
-            self.held.pop(number, None)
+            self.lost(number)
 
     def lost(self, number: int) -> None:
-        """Forget a partition another worker may already hold."""
-        self.held.pop(number, None)
+        """Forget a partition another worker may already hold; what is under way is withdrawn."""
+        held = self.held.pop(number, None)
+        if held is not None:
+            held.tenure.over = True
 
     # -- its work -------------------------------------------------------------------------------
 
@@ -225,23 +223,35 @@ class Stage(ABC, Generic[State]):
             return
         held.reached_ms[piece.topic] = piece.messages[-1].timestamp()[1]
         for applied in held.runtime.feed(piece):
-            if not applied.output:
+            if applied.output is None:  # replayed: delivered and committed long ago
                 applied.chunk.finish()
-                continue
-            await self._room.acquire()
-            task = asyncio.create_task(self._deliver(applied.output, applied.chunk))
-            held.deliveries.add(task)
-            task.add_done_callback(held.deliveries.discard)
+            else:
+                await self.emit(held, applied.output, applied.chunk)
 
-    async def _deliver(self, outputs: Outputs, piece: Piece) -> None:
+    async def emit(self, held: Held[State], outputs: Outputs, piece: Piece | None = None) -> None:
+        """Send in the background what a piece makes, then acknowledge it; waits only for room."""
+        await self._room.acquire()
+        task = asyncio.create_task(self._deliver(held, outputs, piece))
+        held.deliveries.add(task)
+        task.add_done_callback(held.deliveries.discard)
+
+    async def _deliver(self, held: Held[State], outputs: Outputs, piece: Piece | None) -> None:
         try:
-            sent = [await self._send(t, records) for t, records in outputs.items()]
-            for delivery in sent:
-                await delivery.delivered()
-            piece.finish()
+            if self._transact is not None:
+                reached = {(piece.topic, piece.partition): piece.next_offset} if piece else {}
+                await self._transact(outputs, held.tenure, reached)
+            else:
+                sent = [await self._send(t, records) for t, records in outputs.items()]
+                for delivery in sent:
+                    await delivery.delivered()
+            if piece is not None:
+                piece.finish()
+        except WithdrawnError as error:
+            held.undelivered = True
+            logger.warning("%s/%d: %s", self.group, held.number, error)
         except Exception as error:
+            held.undelivered = True
             self.fail(error)
-            raise
         finally:
             self._room.release()
 
@@ -258,18 +268,77 @@ class Stage(ABC, Generic[State]):
         """Who writes for this partition."""
         return Owner(self.group, held.number, held.epoch)
 
-    async def write(self, call: Any, *arguments: Any) -> None:
-        """Run one of the sink's blocking writes in a thread, one at a time."""
+    async def write(self, call: Callable[..., Answer], *arguments: Any) -> Answer:
+        """Run one of the sink's blocking calls in a thread, one at a time."""
         async with self._sink_lock:
-            await asyncio.to_thread(call, *arguments)
+            return await asyncio.to_thread(call, *arguments)
 
     async def publish_all(self) -> None:
         """Publish every partition held; a server that does not answer is tried again next time."""
+        await self._look_for_losses(tuple(self.held.values()))
         for held in tuple(self.held.values()):
             try:
-                await self.publish(held)
+                await self.make_visible(held)
             except Unavailable as error:
                 logger.warning("%s/%d is not published yet: %s", self.group, held.number, error)
+
+    async def make_visible(self, held: Held[State]) -> None:
+        """Publish a partition, all of it if the sink has lost some; never beside another attempt.
+
+        Whoever returns from here finds visible all that had been applied before: had another
+        attempt taken what changed and not yet written it, this one would have waited for it.
+
+        Raises:
+            Unavailable: the sink does not answer; it is tried again with the next attempt.
+            Fenced: another worker has the partition, and the group has not said so yet.
+        """
+        async with held.publishing:
+            try:
+                if not held.claimed:
+                    await self._claim(held)
+                anew, held.forgotten = held.forgotten, False
+                try:
+                    if anew:
+                        self.mark_all_changed(held)
+                    await self.publish(held)
+                    if anew and not held.forgotten:
+                        await self.write(self._sink.repaired, self.owner(held))
+                except BaseException:
+                    held.forgotten = held.forgotten or anew
+                    raise
+            except Fenced as error:
+                if not held.tenure.over:
+                    raise
+                logger.info("%s/%d was taken away: %s", self.group, held.number, error)
+
+    async def _claim(self, held: Held[State]) -> None:
+        """Take the partition over from whoever had it.
+
+        Nobody else can have it within the session after the assignment; later than that this may
+        be a worker that was paused, and must not take it from the next.
+        """
+        late = time.monotonic() - held.assigned_at > self._session_timeout_s / 2
+        claim = partial(self._sink.claim, self.owner(held), held.mark, late=late)
+        held.epoch, held.claimed = await self.write(claim), True
+        await self._look_for_losses([held])
+
+    async def _look_for_losses(self, partitions: Sequence[Held[State]]) -> None:
+        """Ask the sink whether it still has what it was given."""
+        owners = {self.owner(held): held for held in partitions if held.claimed}
+        try:
+            forgotten = await self.write(self._sink.forgot, list(owners))
+        except Fenced:
+            if not any(held.tenure.over for held in owners.values()):
+                raise
+            return  # taken away while it was asked
+        for owner in forgotten:
+            owners[owner].forgotten = True
+            logger.warning(
+                "%s/%d: Redis has lost what was written (emptied, or rolled back by a failover); "
+                "everything of this partition is written again",
+                self.group,
+                owner.partition,
+            )
 
     async def write_down_all(self) -> None:
         """Write a snapshot of every partition that moved since its last."""
@@ -285,15 +354,21 @@ class Stage(ABC, Generic[State]):
         Raises:
             Unavailable: Redis or the snapshot store does not answer; the older snapshot stays.
         """
-        positions = held.runtime.positions
-        if positions.applied == held.snapshot_at:
-            return
-        offsets = dict(positions.applied)
-        meta, columns = self.written_down(held)
-        meta["counts"] = {topic: dict(table) for topic, table in held.counts.items()}
-        await held.delivered()
-        await self.publish(held)
-        await asyncio.to_thread(
-            self._snapshots.write, held.number, held.epoch, offsets, meta, columns
-        )
-        held.snapshot_at, held.written_at = offsets, time.monotonic()
+        async with held.writing_down:
+            positions = held.runtime.positions
+            if positions.applied == held.snapshot_at:
+                return
+            offsets = dict(positions.applied)
+            meta, columns = self.written_down(held)
+            meta["counts"] = held.counts_now()
+            await held.delivered()
+            await self._look_for_losses([held])
+            await self.make_visible(held)
+            await held.delivered()  # of models, which go out with what is published
+            if held.tenure.over:
+                return
+            meta["mark"] = self._sink.mark(self.owner(held))
+            await asyncio.to_thread(
+                self._snapshots.write, held.number, held.epoch, offsets, meta, columns
+            )
+            held.snapshot_at, held.written_at = offsets, time.monotonic()

@@ -2,7 +2,8 @@
 
 A process that hangs is worse than one that died: its heartbeats go on, its partitions stand still.
 Whoever restarts dead workers (systemd, Compose, Kubernetes) then does the rest. What every thread
-was doing goes to the standard error first.
+was doing goes to the standard error first. SIGUSR1 shows that of a living worker (every thread),
+SIGUSR2 what each task of its event loop waits for.
 
 A compiled loop that never ends keeps every Python thread from running, the watchdog's too. So it
 winds up a timer of `faulthandler` at each look, a C thread that needs nobody's leave: should the
@@ -11,21 +12,24 @@ looks themselves stop, that one ends the process, with status 1.
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-__all__ = ["EXIT_CODE", "Watchdog", "end_process"]
+__all__ = ["EXIT_CODE", "Watchdog", "end_process", "show_on_signal"]
 
 logger = logging.getLogger(__name__)
 
 EXIT_CODE: Final = 70
 """EX_SOFTWARE of sysexits.h."""
+_FRAMES: Final = 6
 _LOOKS: Final = 8
 """Looks within the limit."""
 
@@ -36,6 +40,18 @@ def end_process(reason: str) -> None:
     faulthandler.dump_traceback(sys.stderr, all_threads=True)
     sys.stderr.flush()
     os._exit(EXIT_CODE)
+
+
+def show_on_signal(loop: asyncio.AbstractEventLoop) -> None:
+    """Let SIGUSR1 show every thread, SIGUSR2 every task of the loop, on the standard error."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    loop.add_signal_handler(signal.SIGUSR2, _show_tasks, loop)
+
+
+def _show_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.print_stack(limit=_FRAMES, file=sys.stderr)
+    sys.stderr.flush()
 
 
 class Watchdog:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,16 +17,17 @@ from sendtide.gate import warm_up
 from sendtide.models import ModelDirectory
 from sendtide.sinks import RedisSink, Retention, WorkerBeat
 from sendtide.stages.client import ClientStage, client_settings
+from sendtide.stages.guarantee import transactional_id
 from sendtide.stages.health import Health
 from sendtide.stages.model_feed import ModelFeed
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.ownership import Ownership
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.settings import WorkerSettings
-from sendtide.stages.stage import Stage
-from sendtide.stages.watchdog import Watchdog
+from sendtide.stages.stage import Outputs, Stage
+from sendtide.stages.watchdog import Watchdog, show_on_signal
 from sendtide.state import SnapshotStore
-from sendtide.transport import Settings, chunk_topic, configure
+from sendtide.transport import Settings, Tenure, TopicPartition, chunk_topic, configure
 from sendtide.transport import run_worker as run_app
 from sendtide.transport.driver import register
 
@@ -59,6 +60,7 @@ class Worker:
             strength=hours.prior_strength,
         )
         topic = pipeline.topics.full_name
+        self.transactional_id = transactional_id(settings)
         self._feed = ModelFeed(settings.client(), topic(MODELS), self.directory)
         self._offsets = OffsetLookup(settings.client(), settings.group)
         self._sinks: list[RedisSink] = []
@@ -94,11 +96,20 @@ class Worker:
         url = self.settings.snapshots_url or pipeline.snapshots.url
         return {
             "send": lambda topic, records: self.app.producer.send_batch(topic, records),
+            "transact": self._transact if self.transactional_id else None,
             "sink": self._new_sink(),
-            "snapshots": SnapshotStore(url, group, pipeline.snapshots.keep),
+            "snapshots": SnapshotStore(
+                url, group, pipeline.snapshots.keep, key=self.settings.snapshot_key
+            ),
             "offsets": self._offsets,
             "on_failure": self._end,
+            "session_timeout_s": self.settings.session_timeout_s,
         }
+
+    async def _transact(
+        self, outputs: Outputs, tenure: Tenure, offsets: Mapping[TopicPartition, int]
+    ) -> None:
+        await self.app.producer.transact(outputs, tenure, offsets)
 
     def _new_sink(self) -> RedisSink:
         ttl_s = self.settings.pipeline.redis.ttl_ms // 1000
@@ -118,6 +129,11 @@ class Worker:
                 rdkafka=dict(self.settings.kafka_config),
                 copartition=copartition,
                 owner=self._ownership,
+                transactional_id=self.transactional_id,
+                transaction_interval_s=self.settings.pipeline.outputs.commit_interval_ms / 1000,
+                # No longer than it takes until the partitions are another's: who reads the outputs
+                # waits for the end of what a dead worker has left open.
+                transaction_timeout_s=self.settings.session_timeout_s,
             ),
         )
         for stage in self.stages:
@@ -159,7 +175,9 @@ class Worker:
     async def _start(self) -> None:
         """Begin to read models; scores use whatever of them has arrived."""
         self._feed.start()
+        self._last_beat = (time.monotonic(), 0, 0)
         self._watchdog.start()
+        show_on_signal(asyncio.get_running_loop())
 
     async def _look(self) -> None:
         """See how far behind each partition is."""
@@ -175,6 +193,13 @@ class Worker:
         now = time.monotonic()
         since, events_before, made_before = self._last_beat
         self._last_beat = (now, events, made)
+        if now - since > self.settings.session_timeout_s:
+            logger.warning(
+                "this worker was paused for %.0f s, longer than its session; its partitions may be "
+                "others' by now: what it had under way is withdrawn, and it joins anew",
+                now - since,
+            )
+            return  # what it would tell is of before
         ages = self.recipients.take_ages_s()
         beat = WorkerBeat(
             worker=self.settings.name,

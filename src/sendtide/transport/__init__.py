@@ -6,7 +6,8 @@ records, confirmed by batch.
 Invariant: a chunk cannot be had without its acknowledgement, and no offset is committed past work
 that is not acknowledged. Kept partitions go on while others come and go.
 
-Limit: no Faust tables, no exactly-once setting, no client-only mode. One event loop per app.
+Limit: no Faust tables, no client-only mode; Faust's own exactly-once setting is not used, see
+`transactions`. One event loop per app.
 
 Knows bytes and offsets and imports nothing of this project: it can be lifted out.
 """
@@ -29,12 +30,15 @@ from sendtide.transport.errors import (
     DeliveryError,
     TopicMismatchError,
     TransportError,
+    WithdrawnError,
 )
 from sendtide.transport.owner import PartitionOwner
 from sendtide.transport.partitioner import partition_of
 from sendtide.transport.rebalance import TopicPartition
 from sendtide.transport.settings import Settings, configure
 from sendtide.transport.topic import chunk_topic
+from sendtide.transport.transaction_probe import probe_transactions
+from sendtide.transport.transactions import Tenure
 from sendtide.transport.worker import run_worker
 
 __all__ = [
@@ -48,16 +52,19 @@ __all__ = [
     "PartitionOwner",
     "Record",
     "Settings",
+    "Tenure",
     "TopicMismatchError",
     "TopicPartition",
     "TopicSpec",
     "TransportError",
+    "WithdrawnError",
     "chunk_topic",
     "configure",
     "create_topics",
     "describe_topic",
     "partition_counts",
     "partition_of",
+    "probe_transactions",
     "run_worker",
     "verify_topics",
 ]

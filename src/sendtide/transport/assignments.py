@@ -166,6 +166,7 @@ class Assignments:
         self._units: dict[TopicPartition, Unit] = {}
         self._starting: dict[TopicPartition, asyncio.Task[None]] = {}
         self._recovered: set[Unit] = set()
+        self._turn = asyncio.Lock()
         self._generation = 0
         self._stopping = False
 
@@ -203,17 +204,24 @@ class Assignments:
         if not self._stopping and known:
             self._host.spawn(self._host.announce())
 
-    async def lose(self, leaders: Iterable[TopicPartition]) -> None:
-        """Let go at once."""
-        for leader in leaders:
-            unit = self._units.pop(leader, None)
-            if unit is None:
-                continue
-            await self._cancel_start(leader)
-            recovered = unit in self._recovered
-            self._close(unit)
-            if recovered and self._owner is not None:
-                await self._owner.lost(unit)
+    def lost(self, leaders: Iterable[TopicPartition]) -> None:
+        """Let go at once.
+
+        A busy loop may hear of a loss and of what the group gave anew in one turn: which units are
+        gone is settled here, in the order of the reports, and they are gone before any starts.
+        """
+        units = {leader: self._units.pop(leader) for leader in leaders if leader in self._units}
+        _log.warning("the group has gone on without this member: %s are lost", sorted(units))
+        self._host.spawn(self._lose(units))
+
+    async def _lose(self, units: Mapping[TopicPartition, Unit]) -> None:
+        async with self._turn:
+            for leader, unit in units.items():
+                await self._cancel_start(leader)
+                recovered = unit in self._recovered
+                self._close(unit)
+                if recovered and self._owner is not None:
+                    await self._owner.lost(unit)
         if not self._stopping:
             await self._host.announce()
 
@@ -224,11 +232,12 @@ class Assignments:
 
     async def _start_all(self, units: Mapping[TopicPartition, Unit], generation: int) -> None:
         await self._host.announce()  # Faust must know the partitions before messages come
-        for leader, unit in units.items():
-            if leader in self._units and leader not in self._starting:
-                task = asyncio.ensure_future(self._start(unit, generation))
-                self._starting[leader] = task
-                task.add_done_callback(partial(self._started, leader))
+        async with self._turn:
+            for leader, unit in units.items():
+                if leader in self._units and leader not in self._starting:
+                    task = asyncio.ensure_future(self._start(unit, generation))
+                    self._starting[leader] = task
+                    task.add_done_callback(partial(self._started, leader))
 
     def _started(self, leader: TopicPartition, task: asyncio.Task[None]) -> None:
         if self._starting.get(leader) is task:
@@ -247,7 +256,8 @@ class Assignments:
             chosen = wanted.get(partition)
             start = committed[partition] if chosen is None else chosen
             starts[partition] = start
-            ledger = PartitionLedger(committed[partition])
+            # A group that stands behind is moved up at once: no record may come for a while.
+            ledger = PartitionLedger(committed[partition], chosen or None)
             self._running[partition] = Assignment(partition, generation, ledger, start)
         await self._host.begin(starts)
 
@@ -353,7 +363,7 @@ class LoopListener:
 
     def lost(self, partitions: set[TopicPartition]) -> None:
         """Drop units."""
-        self._soon(lambda: self._host.spawn(self._assignments.lose(partitions)))
+        self._soon(self._assignments.lost, partitions)
 
     def failed(self, error: BaseException) -> None:
         """Stop the app: without the poll loop it would sit there and do nothing."""

@@ -24,14 +24,15 @@ class PartitionLedger:
         committed: the group's offset when the assignment began, None if it has none. Nothing at
             or below it is ever committed again: an application that replays from an earlier
             snapshot does not move the group back.
+        done: all before it is known to be done, however the group stands.
     """
 
-    def __init__(self, committed: int | None = None) -> None:
+    def __init__(self, committed: int | None = None, done: int | None = None) -> None:
         self._order: deque[int] = deque()
         self._in_flight: dict[int, tuple[int, int]] = {}
         self._ends: dict[int, int] = {}
         self._committed = committed
-        self._finished_to: int | None = None
+        self._finished_to = done
         self._registered_to: int | None = None
         self.bytes_in_flight = 0
 

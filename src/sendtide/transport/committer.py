@@ -29,6 +29,7 @@ class Committer:
         output_lost: told of that; the app stops, and nothing is committed from then on, so that
             the inputs of the lost output come again.
         confirmed: told what the broker has taken.
+        transactional: offsets go with the outputs, in transactions; what is finished is committed.
     """
 
     def __init__(
@@ -37,11 +38,14 @@ class Committer:
         flush: Callable[[], Awaitable[None]],
         output_lost: Callable[[BaseException], Awaitable[None]],
         confirmed: Callable[[Mapping[TopicPartition, int]], None],
+        *,
+        transactional: bool = False,
     ) -> None:
         self._assignments = assignments
         self._flush = flush
         self._output_lost = output_lost
         self._confirmed = confirmed
+        self._transactional = transactional
         self._lost = False
         self._lock = asyncio.Lock()
         self.failures = 0
@@ -71,7 +75,7 @@ class Committer:
             self._lost = True
             await self._output_lost(error)
             return True
-        taken = await self._ask(poller, offsets)
+        taken = offsets if self._transactional else await self._ask(poller, offsets)
         for partition, offset in taken.items():
             running[partition].ledger.confirm(offset)
         self._confirmed(taken)

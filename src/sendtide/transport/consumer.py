@@ -29,7 +29,7 @@ from sendtide.transport.backpressure import InFlight
 from sendtide.transport.broker import Broker
 from sendtide.transport.chunk import Chunk
 from sendtide.transport.committer import Committer
-from sendtide.transport.errors import ChunkAbandonedError, ConfigurationError
+from sendtide.transport.errors import ChunkAbandonedError, ConfigurationError, TransportError
 from sendtide.transport.feeds import Feeds
 from sendtide.transport.message import STALE, Envelope, event_envelope
 from sendtide.transport.poller import Poller
@@ -67,7 +67,11 @@ class Consumer(base.Consumer):
         self._announce_lock = asyncio.Lock()
         self._failing = False
         self.committer = Committer(
-            self.assignments, self._flush_outputs, self.app.crash, self._note_commit
+            self.assignments,
+            self._flush_outputs,
+            self.app.crash,
+            self._note_commit,
+            transactional=bool(self.settings.transactional_id),
         )
 
     # -- life ---------------------------------------------------------------------------------
@@ -189,6 +193,17 @@ class Consumer(base.Consumer):
                 await self.callback(envelope)
 
         await self.feeds.run(deliver)
+
+    async def group_metadata(self) -> Any:
+        """What proves this member's generation to the broker, as the poll thread knows it.
+
+        Raises:
+            TransportError: this member is of no group, or not any more.
+        """
+        if self._poller is None:
+            msg = "there is no member whose generation could be proven"
+            raise TransportError(msg)
+        return await asyncio.wrap_future(self._poller.group_metadata())
 
     # -- offsets --------------------------------------------------------------------------------
 

@@ -7,7 +7,9 @@ __all__ = [
     "ConfigurationError",
     "DeliveryError",
     "TopicMismatchError",
+    "TransactionAbortedError",
     "TransportError",
+    "WithdrawnError",
 ]
 
 
@@ -36,3 +38,11 @@ class DeliveryError(TransportError):
 
 class ChunkAbandonedError(TransportError):
     """An agent left a chunk without acknowledging it; going on would lose or block the chunk."""
+
+
+class TransactionAbortedError(TransportError):
+    """A transaction was not committed; its records may be written again."""
+
+
+class WithdrawnError(TransportError):
+    """Records were not sent, on purpose: they belong to a partition that was taken away."""

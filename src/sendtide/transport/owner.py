@@ -22,6 +22,7 @@ class PartitionOwner(Protocol):
     ) -> Mapping[TopicPartition, int | None]:
         """Recover, then return the offset to fetch from; fetching starts after that.
 
+        What lies before it is done: a group whose offset stands behind is moved up to it.
         A partition left out, or None, starts at the group's committed offset, or where
         `auto.offset.reset` says if there is none (the earliest record unless set otherwise).
         Cancelled if the unit is taken away meanwhile: then clean up, `revoked` is not called.

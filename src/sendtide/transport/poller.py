@@ -194,6 +194,10 @@ class Poller:
             else:
                 answer.set_exception(KafkaException(error))
 
+    def group_metadata(self) -> Future[Any]:
+        """The member's generation; whatever loss came before it has been reported by then."""
+        return self.call(self._consumer.consumer_group_metadata)
+
     def begin(self, starts: Mapping[TopicPartition, int | None]) -> Future[None]:
         """Fetch owned partitions from the given offsets; None: the committed offset.
 

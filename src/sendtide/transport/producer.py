@@ -13,7 +13,10 @@ from sendtide.transport.admin import TopicSpec, create_topics
 from sendtide.transport.deliveries import BatchProducer, Delivery, Record
 from sendtide.transport.errors import ConfigurationError
 from sendtide.transport.partitioner import partition_of
-from sendtide.transport.settings import producer_config, settings_of
+from sendtide.transport.rebalance import TopicPartition
+from sendtide.transport.settings import producer_config, settings_of, transaction_config
+from sendtide.transport.transactional_client import TransactionalClient
+from sendtide.transport.transactions import Tenure, TransactionWriter
 
 __all__ = ["Producer"]
 
@@ -30,6 +33,7 @@ class Producer(base.Producer):
             msg = "producer_threaded is of no use here: librdkafka sends in threads of its own"
             raise ConfigurationError(msg)
         self._batches: BatchProducer | None = None
+        self._transactions: TransactionWriter | None = None
         self._partition_counts: dict[str, int] = {}
 
     async def on_start(self) -> None:
@@ -43,9 +47,18 @@ class Producer(base.Producer):
             max_bytes=settings.outstanding_bytes,
         )
         self._batches.start()
+        if settings.transactional_id:
+            client = TransactionalClient(transaction_config(self.app, self.transport.url, settings))
+            self._transactions = TransactionWriter(
+                client, self.app.consumer, interval_s=settings.transaction_interval_s
+            )
+            await self._transactions.start()
 
     async def on_stop(self) -> None:
         """Send what is left, within the close timeout."""
+        if self._transactions is not None:
+            await self._transactions.stop()
+            self._transactions = None
         if self._batches is not None:
             await self._batches.stop(settings_of(self.app).close_timeout_s)
             self._batches = None
@@ -53,6 +66,18 @@ class Producer(base.Producer):
     async def send_batch(self, topic: str, records: Sequence[Record]) -> Delivery:
         """Queue records in order; see `BatchProducer.send`."""
         return await self._client().send(topic, records)
+
+    async def transact(
+        self,
+        outputs: Mapping[str, Sequence[Record]],
+        tenure: Tenure,
+        offsets: Mapping[TopicPartition, int] | None = None,
+    ) -> None:
+        """Store records and offsets together; see `TransactionWriter.write`."""
+        if self._transactions is None:
+            msg = "there are no transactions: Settings.transactional_id is not set, or not started"
+            raise ConfigurationError(msg)
+        await self._transactions.write(outputs, tenure, offsets)
 
     async def send(
         self,

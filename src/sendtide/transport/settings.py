@@ -20,6 +20,7 @@ __all__ = [
     "consumer_config",
     "producer_config",
     "settings_of",
+    "transaction_config",
 ]
 
 
@@ -40,6 +41,10 @@ class Settings:
     close_timeout_s: for leaving the group.
     outstanding_messages, outstanding_bytes: records sent and not confirmed; senders wait there.
     idempotence: the producer's; off for brokers that do not have it.
+    transactional_id: of this process and no other; with it `Producer.transact` stores outputs and
+        offsets together and nothing else commits; "": offsets are committed by a timer.
+    transaction_interval_s: between the beginnings of two transactions, at least.
+    transaction_timeout_s: after which the broker aborts the transaction of a process that is gone.
     """
 
     rdkafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -58,6 +63,9 @@ class Settings:
     outstanding_messages: int = 100_000
     outstanding_bytes: int = 64 << 20
     idempotence: bool = True
+    transactional_id: str = ""
+    transaction_interval_s: float = 0.1
+    transaction_timeout_s: float = 10.0
 
 
 _SETTINGS: WeakKeyDictionary[Any, Settings] = WeakKeyDictionary()
@@ -112,6 +120,8 @@ def consumer_config(app: App, urls: Iterable[URL], settings: Settings) -> dict[s
         # Not for the user to change: the commit rule and copartitioning stand on these.
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
+        # Records of open and aborted transactions are not there, nor are offsets of open ones.
+        "isolation.level": "read_committed",
         "partition.assignment.strategy": "cooperative-sticky",
     }
 
@@ -129,4 +139,16 @@ def producer_config(app: App, urls: Iterable[URL], settings: Settings) -> dict[s
         **settings.rdkafka,
         **settings.producer,
         "bootstrap.servers": bootstrap_servers(urls),
+    }
+
+
+def transaction_config(app: App, urls: Iterable[URL], settings: Settings) -> dict[str, Any]:
+    """Configuration of the transactional producer: the producer's, with a name and a time limit."""
+    return {
+        **producer_config(app, urls, settings),
+        "enable.idempotence": True,
+        "transactional.id": settings.transactional_id,
+        "transaction.timeout.ms": int(settings.transaction_timeout_s * 1000),
+        "queue.buffering.max.messages": settings.outstanding_messages,
+        "queue.buffering.max.kbytes": max(4 * settings.outstanding_bytes // 1024, 65_536),
     }

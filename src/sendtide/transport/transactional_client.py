@@ -1,0 +1,166 @@
+"""One librdkafka transaction after another, in a thread that may block.
+
+What of librdkafka's errors matters here: a retriable one is asked again; one that requires an abort
+is aborted; after a fatal one, or where not even an abort is answered, the client is thrown away and
+the next begins by ending what the old one left open (`init_transactions` with the same id).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import TopicPartition as Position
+
+from sendtide.transport.deliveries import Record
+from sendtide.transport.errors import ConfigurationError, TransactionAbortedError
+from sendtide.transport.rebalance import TopicPartition
+
+__all__ = ["TransactionalClient", "patiently"]
+
+_log = logging.getLogger(__name__)
+
+#: Of one request to the broker; a retriable one is asked again, for as long as an answer is wanted.
+_REQUEST_S: Final = 5.0
+_ANSWER_S: Final = 30.0
+
+#: So many other bearers of our id within so many seconds are no accident.
+_RIVALS: Final = 5
+_RIVALS_S: Final = 60.0
+
+_FENCED: Final = {
+    KafkaError._FENCED,  # noqa: SLF001, RUF100 - its public name
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+}
+
+
+class TransactionalClient:
+    """Blocks; all calls from one thread.
+
+    Args:
+        config: of the client, `transactional.id` among it.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = dict(config)
+        self._client: Producer | None = None
+        self._fenced_at: deque[float] = deque(maxlen=_RIVALS)
+
+    def ready(self) -> None:
+        """Be able to begin: whatever was open under this id is over, committed or aborted.
+
+        Raises:
+            KafkaException: the broker does not answer, or refuses.
+        """
+        if self._client is None:
+            client = Producer({**self._config, "error_cb": self._on_error}, logger=_log)
+            patiently(client.init_transactions)
+            self._client = client
+
+    def write(
+        self,
+        outputs: Iterable[tuple[str, Sequence[Record]]],
+        offsets: Mapping[TopicPartition, int],
+        group_metadata: Any,
+    ) -> None:
+        """Store all records and offsets, or none.
+
+        Raises:
+            TransactionAbortedError: they are not stored, or (if `commit_transaction` itself has
+                failed for good) perhaps are: the group's offsets tell, once `ready` has returned.
+            ConfigurationError: another process keeps taking this transactional id.
+        """
+        positions = [Position(*partition, offset) for partition, offset in offsets.items()]
+        try:
+            self.ready()
+            assert self._client is not None
+            client = self._client
+            client.begin_transaction()
+            for topic, records in outputs:
+                _produce(client, topic, records)
+            patiently(
+                lambda wait_s: client.send_offsets_to_transaction(positions, group_metadata, wait_s)
+            )
+            patiently(client.commit_transaction)
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            self._give_up(reason)
+            raise TransactionAbortedError(reason.str()) from error
+
+    def close(self) -> None:
+        """Abort what is open and let go."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.purge()
+
+    def _give_up(self, reason: KafkaError) -> None:
+        client = self._client
+        if client is None:
+            return
+        if reason.code() in _FENCED:
+            self._note_rival(reason)
+        if not reason.fatal():
+            try:
+                patiently(client.abort_transaction)
+            except KafkaException as error:
+                _log.warning("a transaction could not be aborted: %s", error.args[0].str())
+            else:
+                return
+        self.close()
+
+    def _note_rival(self, reason: KafkaError) -> None:
+        now = time.monotonic()
+        self._fenced_at.append(now)
+        if len(self._fenced_at) == _RIVALS and now - self._fenced_at[0] < _RIVALS_S:
+            msg = (
+                f"another process keeps taking the transactional id "
+                f"{self._config['transactional.id']!r} ({reason.str()}); give each worker a name "
+                "of its own"
+            )
+            raise ConfigurationError(msg)
+
+    def _on_error(self, error: KafkaError) -> None:
+        _log.warning("Kafka transactional producer: %s", error.str())
+
+
+def patiently(call: Callable[[float], object]) -> None:
+    """Call with a timeout, again while that is all there is to do about the error.
+
+    Raises:
+        KafkaException: it is not, or still no answer after half a minute; the first transaction of
+            a cluster takes a while, as the topic that remembers transactions is created.
+    """
+    deadline = time.monotonic() + _ANSWER_S
+    while True:
+        try:
+            call(_REQUEST_S)
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if not reason.retriable() or reason.txn_requires_abort() or reason.fatal():
+                raise
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
+def _produce(client: Producer, topic: str, records: Sequence[Record]) -> None:
+    """Queue records in order; a failed delivery fails the transaction, so none is reported."""
+    produce = client.produce
+    for value, key, partition, timestamp_ms, headers in records:
+        options: dict[str, Any] = {"timestamp": timestamp_ms} if timestamp_ms else {}
+        if headers:
+            options["headers"] = list(headers)
+        while True:
+            try:
+                produce(topic, value, key, partition, **options)
+            except BufferError:  # the client's queue is full: wait, keep the order
+                client.poll(0.01)
+                continue
+            break
+    client.poll(0)

@@ -1,0 +1,213 @@
+"""Outputs and offsets are stored together, once, in order, whatever becomes of a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sendtide.transport import Record, probe_transactions
+from sendtide.transport.errors import TransactionAbortedError, TransportError, WithdrawnError
+from sendtide.transport.transactional_client import patiently
+from sendtide.transport.transactions import Tenure, TransactionWriter
+
+PLACE = ("sends", 0)
+
+
+class Log:
+    """A broker of one log and one group: `fates` says what becomes of each transaction.
+
+    stored: as it is said. aborted: nothing is stored. unheard: it is stored, and the answer lost.
+    It is the client and the membership of a writer at once.
+    """
+
+    def __init__(self, fates=()):
+        self.fates = list(fates)
+        self.records, self.group, self.transactions = [], {}, 0
+
+    def ready(self):
+        """Begin."""
+
+    def write(self, outputs, offsets, group_metadata):
+        assert group_metadata == "generation"
+        fate = self.fates.pop(0) if self.fates else "stored"
+        if fate != "aborted":
+            self.records += [record.value for _, records in outputs for record in records]
+            for place, offset in offsets.items():
+                assert offset >= self.group.get(place, 0), "the group's offset fell"
+                self.group[place] = offset
+            self.transactions += 1
+        if fate != "stored":
+            raise TransactionAbortedError(fate)
+
+    def close(self):
+        """End."""
+
+    async def group_metadata(self):
+        return "generation"
+
+    async def committed(self, partitions):
+        return {place: self.group.get(place) for place in partitions}
+
+
+def value(number):
+    return Record(b"%d" % number)
+
+
+def play(log, scenario, **options):
+    """Run with a writer, whose waits after an abort are cut short."""
+
+    async def run():
+        writer = TransactionWriter(log, log, interval_s=0.0, **options)
+        await writer.start()
+        try:
+            return await scenario(writer)
+        finally:
+            await writer.stop()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """An aborted transaction is written again without a pause."""
+    monkeypatch.setattr("sendtide.transport.transactions._RETRY_S", 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    fates=st.lists(st.sampled_from(["stored", "aborted", "unheard"]), max_size=12),
+    works=st.lists(st.integers(0, 3), min_size=1, max_size=12),
+    largest=st.integers(1, 6),
+)
+def test_every_work_is_stored_once_and_in_order(fates, works, largest):
+    """Aborted, or stored without anybody hearing of it: works with an offset come once."""
+    log = Log(fates)
+    expected = [number for number, count in enumerate(works) for _ in range(count)]
+
+    async def scenario(writer):
+        tenure = Tenure({PLACE: 0})
+        queued = [
+            asyncio.ensure_future(writer.write({"out": [value(n)] * count}, tenure, {PLACE: n + 1}))
+            for n, count in enumerate(works)
+        ]
+        await asyncio.gather(*queued)
+        assert tenure.committed == log.group == {PLACE: len(works)}
+
+    play(log, scenario, max_bytes=largest)
+    assert log.records == [b"%d" % number for number in expected]
+
+
+def test_running_results_share_the_fate_of_what_they_go_with():
+    """They move no offset; that others of the same transaction were stored says that they were."""
+    log = Log(["unheard"])
+
+    async def scenario(writer):
+        tenure = Tenure()
+        await asyncio.gather(
+            writer.write({"metrics": [value(1)]}, tenure),
+            writer.write({"out": [value(2)]}, tenure, {PLACE: 1}),
+        )
+
+    play(log, scenario)
+    assert log.records == [b"1", b"2"]
+
+
+def test_what_gathers_during_a_transaction_goes_in_the_next():
+    """One begin and one commit for many works, or none could keep up."""
+    log = Log()
+
+    async def scenario(writer):
+        tenure = Tenure()
+        await asyncio.gather(*(writer.write({"out": [value(n)]}, tenure) for n in range(100)))
+
+    play(log, scenario)
+    assert len(log.records) == 100
+    assert log.transactions == 1
+
+
+def test_what_was_queued_for_a_partition_that_is_gone_is_withdrawn():
+    """Nothing of it is stored, and its offsets are not; the others are."""
+    gone, kept = Tenure({PLACE: 3}), Tenure({("sends", 1): 5})
+
+    class Taken(Log):
+        def write(self, *arguments):
+            gone.over = gone.over or bool(self.fates)
+            super().write(*arguments)
+
+    log = Taken(["aborted"])
+
+    async def scenario(writer):
+        lost = asyncio.ensure_future(writer.write({"out": [value(1)]}, gone, {PLACE: 9}))
+        stays = asyncio.ensure_future(writer.write({"out": [value(2)]}, kept, {("sends", 1): 8}))
+        await stays
+        with pytest.raises(WithdrawnError, match="taken away"):
+            await lost
+
+    play(log, scenario)
+    assert log.records == [b"2"]
+    assert log.group == {("sends", 1): 8}
+
+
+def test_the_group_never_falls_behind_where_its_outputs_stand():
+    """A replay finishes offsets that were committed long ago."""
+    log = Log()
+
+    async def scenario(writer):
+        await writer.write({}, Tenure({PLACE: 50}), {PLACE: 7})
+
+    play(log, scenario)
+    assert log.group == {PLACE: 50}
+
+
+def test_an_error_that_no_repetition_heals_ends_every_writer():
+    """Those that wait are told, and those that come later."""
+    log = Log()
+
+    def refuse(*_):
+        raise TransportError("refused")
+
+    log.write = refuse
+
+    async def scenario(writer):
+        for _ in range(2):
+            with pytest.raises(TransportError, match="refused"):
+                await writer.write({"out": [value(1)]}, Tenure())
+
+    play(log, scenario)
+
+
+def test_a_request_is_made_again_only_while_that_helps(monkeypatch):
+    """What needs an abort, or is for good, is handed on at once; the rest within the patience."""
+
+    def error(**properties):
+        return KafkaException(KafkaError(KafkaError._TIMED_OUT, "late", **properties))
+
+    calls = []
+
+    def fails_twice(wait_s):
+        calls.append(wait_s)
+        if len(calls) < 3:
+            raise error(retriable=True)
+
+    patiently(fails_twice)
+    assert len(calls) == 3
+
+    for properties in ({"retriable": False}, {"retriable": True, "txn_requires_abort": True}):
+        with pytest.raises(KafkaException):
+            patiently(lambda _, properties=properties: (_ for _ in ()).throw(error(**properties)))
+    monkeypatch.setattr("sendtide.transport.transactional_client._ANSWER_S", 0.05)
+    began = time.monotonic()
+    with pytest.raises(KafkaException):
+        patiently(lambda _: (_ for _ in ()).throw(error(retriable=True)))
+    assert time.monotonic() - began >= 0.05
+
+
+def test_the_probe_tells_whether_aborted_records_are_hidden(broker):
+    """The embedded broker shows them; Apache Kafka does not."""
+    found = probe_transactions(broker.config, broker.topic(1, "probe"))
+    assert bool(found) is not broker.waits_for_members, found
