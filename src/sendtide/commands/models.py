@@ -28,6 +28,8 @@ _COLUMNS: Final = (
     "auc",
     "log_loss",
     "ece",
+    "gain",
+    "promotion",
 )
 
 
@@ -70,6 +72,9 @@ def _row(metrics: ModelMetrics, pipeline: Pipeline) -> dict[str, Any]:
         "log_loss": own.log_loss,
         "brier": own.brier,
         "ece": own.ece,
+        "gain": own.gain,
+        "gain_interval": [own.gain_low, own.gain_high] if own.gain_low is not None else None,
+        "promotion": own.promotion,
         "as_of_ms": own.as_of_ms,
         "stale": metrics.stale,
     }

@@ -1,11 +1,12 @@
 """Why a propensity is what it is: what each feature adds to the log-odds of its client's average.
 
-For a linear score the Shapley values of independent features are `weight x (value - mean)` (Lundberg
-and Lee, "A Unified Approach to Interpreting Model Predictions", 2017, corollary 1), the baseline
-being the score of the mean. Features here are not independent, so a contribution says what the model
-does with a feature, never what causes an open. With w the weights at the row's time, m the client's
-mean features, a and b slope and offset of its calibration, and r(x) = 1 / sqrt(1 + pi x'Px / 8) the
-factor by which doubt about the weights shortens the score (`kalman`)::
+For a linear score the Shapley values of independent features are `weight x (value - mean)`
+(Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", 2017, corollary 1), the
+baseline being the score of the mean. Features here are not independent, so a contribution says what
+the model does with a feature, never what causes an open. With w the weights at the row's time, m
+the client's mean features, a and b slope and offset of its calibration, and
+r(x) = 1 / sqrt(1 + pi x'Px / 8) the factor by which doubt about the weights shortens the score
+(`kalman`)::
 
     baseline       = a r(m) (w . m + w0) + b
     contribution_j = a r(x) w_j (x_j - m_j)

@@ -7,7 +7,7 @@ Invariant: a write is idempotent and fenced; the same rows twice, or rows of a w
 its partition, change nothing. Limit: one Redis primary, not Redis Cluster.
 """
 
-from sendtide.sinks.contract import Reader, RecipientRows, RecipientView, Sink
+from sendtide.sinks.contract import Reader, RecipientRows, RecipientView, Sink, StateRow
 from sendtide.sinks.layout import Owner, Retention
 from sendtide.sinks.memory import MemoryStore
 from sendtide.sinks.reader import RedisReader
@@ -40,5 +40,6 @@ __all__ = [
     "Retention",
     "Sink",
     "SourceFreshness",
+    "StateRow",
     "WorkerBeat",
 ]

@@ -25,8 +25,9 @@ from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
 from sendtide.models.bank import LinearSettings
 from sendtide.models.propensity_bank import PropensitySettings
+from sendtide.models.registry import ALL_CLIENTS
 from sendtide.pipeline import Pipeline, PropensityModel, RiverModel
-from sendtide.sinks import ClientLift, ModelSummary, PartitionCounts
+from sendtide.sinks import ClientLift, ModelSummary, PartitionCounts, StateRow
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
 from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Columns, Held, Outputs, Stage
@@ -74,6 +75,7 @@ def client_settings(pipeline: Pipeline) -> ClientSettings:
                 classes=model.class_path,
                 params=tuple(model.params.items()),
                 clients=_names(model.clients),
+                promote_after=model.promote_after if model.promote == "advise" else None,
             )
             for model in pipeline.models
             if isinstance(model, RiverModel)
@@ -186,11 +188,23 @@ class ClientStage(Stage[ClientPartition]):
         await self._send(self._name(METRICS), [Record(r.value, r.key) for r in records])
 
     async def publish_models(self, held: Held[ClientPartition]) -> None:
-        """Send the states of models that learned since the last time."""
-        records = [Record(state.to_bytes(), state.key()) for state in held.state.take_models()]
-        if records:
-            delivery = await self._send(self._name(MODELS), records)
-            await delivery.delivered()
+        """Send the states of models that learned since the last time, and keep them for readers."""
+        states = held.state.take_models()
+        if not states:
+            return
+        records = [Record(state.to_bytes(), state.key()) for state in states]
+        delivery = await self._send(self._name(MODELS), records)
+        await delivery.delivered()
+        rows = [
+            StateRow(client_id=state.client_id, kind=state.kind, value=record.value)
+            for state, record in zip(states, records, strict=True)
+            if state.client_id != ALL_CLIENTS
+        ]
+        try:
+            await self.write(self._sink.write_states, self.owner(held), rows)
+        except Unavailable:
+            held.state.mark_models_changed()
+            raise
 
     def _summary(self, fields: dict[str, Any]) -> ModelSummary:
         """A summary with the speed seen by this worker, smoothed over the last seconds."""
