@@ -205,6 +205,9 @@ class HostileStore(MemoryStore):
     def counts(self, client):
         return {}
 
+    def state(self, client, kind):
+        return None
+
 
 def test_markup_in_names_stays_text(browser):
     """Names from tenants are shown letter by letter; nothing of them runs or becomes an element."""

@@ -104,7 +104,7 @@ class ModelBook:
         }
         one = slice(row, row + 1)
         weights = learning.bank.columns(one)
-        weights |= learning.rates.columns(one)
+        weights |= learning.rates.columns(one) | learning.groups.columns(one)
         learned = int(learning.learned()[row])
         return [
             self._state(row, self.settings.send_time_model, "send_time", learned, hours),
