@@ -11,6 +11,8 @@ from typing import Any, Final
 __all__ = ["card_html", "card_markdown"]
 
 _SIZE: Final = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+_SHOWN: Final = 10
+"""Features on the page."""
 _NOT_KNOWN: Final = "not known"
 
 
@@ -102,7 +104,7 @@ def card_markdown(card: dict[str, Any]) -> str:
     """The card as Markdown."""
     title, about = _title(card)
     lines = [f"# {title}", "", about, "", f"Predicts {card['predicts']}.", ""]
-    for heading, columns, rows, sentences in (*_sections(card), _features(card), _fairness(card)):
+    for heading, columns, rows, sentences in (*_sections(card), _fairness(card), _features(card)):
         lines += [f"## {heading}", ""]
         if rows:
             lines.append("| " + " | ".join(columns) + " |")
@@ -114,10 +116,12 @@ def card_markdown(card: dict[str, Any]) -> str:
 
 
 def _features(card: dict[str, Any]) -> Section:
-    rows = [(name, f"{size:.4f}") for name, size in (card["features"] or {}).items()]
-    says = "Mean absolute contribution in log-odds, against the client's average message."
-    none = "This model has no features of that kind."
-    return "What it looks at", ("Feature", "Importance"), rows, [says if rows else none]
+    every = card["features"] or {}
+    rows = [(name, f"{size:.4f}") for name, size in list(every.items())[:_SHOWN]]
+    says = "Mean absolute contribution in log-odds, against the client's average message"
+    more = f"; {len(every) - len(rows)} smaller ones are in the JSON." if every else "."
+    none = "This model has no features of that kind, or they are not known yet."
+    return "What it looks at", ("Feature", "Importance"), rows, [says + more if rows else none]
 
 
 def card_html(card: dict[str, Any], *, served: bool = False) -> str:
@@ -125,7 +129,7 @@ def card_html(card: dict[str, Any], *, served: bool = False) -> str:
     title, about = _title(card)
     parts = [f"<h1>{escape(title)}</h1><p class=about>{escape(about)}</p>"]
     parts.append(f"<h2>What it predicts</h2><p>It gives {escape(card['predicts'])}.</p>")
-    sections = (*_sections(card), _features(card), _fairness(card))
+    sections = (*_sections(card), _fairness(card), _features(card))
     parts += [_section_html(section) for section in sections]
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in card["limits"])
     parts.append(f"<h2>Limits</h2><ul>{limits}</ul>")

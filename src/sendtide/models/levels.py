@@ -40,8 +40,8 @@ def level_curves(state: ModelState, segment: int) -> F64:
         shares = population_shares(columns["rhythms"], PRIOR, strength)
         factors = day_factors(columns["exposures"], columns["opens"])
         curves = [population_curve(PRIOR, np.ones(DAYS)), population_curve(shares, factors)]
-        found = np.flatnonzero(columns["segments"] == np.uint64(segment)) if segment else []
-        if len(found):
+        found = np.flatnonzero(columns["segments"] == np.uint64(segment))
+        if segment and len(found):
             own = int(found[0])
             shares = population_shares(columns["segment_rhythms"][own], shares, strength)
             counts = columns["segment_exposures"][own], columns["segment_opens"][own]

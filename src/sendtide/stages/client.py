@@ -40,6 +40,8 @@ PROGRESSIVE = np.dtype(
 )
 """A row of the progressive log: what was predicted before the label was learned."""
 _RATE_SPAN_S = 10.0
+_EXPLAINED = ("send_time", "propensity")
+"""Kinds of model whose states readers need, to say why."""
 
 
 def client_settings(pipeline: Pipeline) -> ClientSettings:
@@ -196,9 +198,9 @@ class ClientStage(Stage[ClientPartition]):
         delivery = await self._send(self._name(MODELS), records)
         await delivery.delivered()
         rows = [
-            StateRow(client_id=state.client_id, kind=state.kind, value=record.value)
+            StateRow(client_id=state.client_id, kind=state.kind, value=record.value or b"")
             for state, record in zip(states, records, strict=True)
-            if state.client_id != ALL_CLIENTS
+            if state.client_id != ALL_CLIENTS and state.kind in _EXPLAINED
         ]
         try:
             await self.write(self._sink.write_states, self.owner(held), rows)

@@ -174,9 +174,9 @@ async function showClient() {
 
 function reasonRow() {
   const row = make("tr");
-  const cell = make("td", "bar-cell");
+  const cell = make("td", "gauge-cell");
   const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  drawn.setAttribute("class", "bar");
+  drawn.setAttribute("class", "gauge");
   drawn.setAttribute("preserveAspectRatio", "none");
   cell.append(drawn);
   row.append(make("td", "client"), cell, make("td", "num"));
