@@ -60,12 +60,13 @@ def _sections(card: dict[str, Any]) -> Iterable[Section]:
         rows.append(("promotion", _number(metrics["promotion"])))
     yield "Metrics, progressive", ("", ""), rows, []
     aged = f"newest event {fresh['seconds'] / 3600:.1f} h ago{', STALE' if fresh['stale'] else ''}"
+    effect = _number(drift["effect"]) + (f", {drift['feature']}" if drift["feature"] else "")
     yield (
         "Drift and freshness now",
         ("", ""),
         [
             ("drift", _number(drift["state"])),
-            ("largest effect", f"{_number(drift['effect'])}, {_number(drift['feature'])}"),
+            ("largest effect", effect),
             ("convention", _number(drift["convention"])),
             ("windows judged", _number(drift["windows"])),
             ("freshness", aged),
