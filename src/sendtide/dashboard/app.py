@@ -14,6 +14,7 @@ import logging
 import time
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import unquote
 
 from sendtide.dashboard.card import model_card
 from sendtide.dashboard.card_page import card_html
@@ -110,7 +111,7 @@ class Dashboard:
         elif path.startswith("/api/client/"):
             await self._client(path.removeprefix("/api/client/"), grant, send)
         elif path.startswith(("/api/card/", "/card/")):
-            await self._card(path, grant, send)
+            await self._card(scope["raw_path"].decode("latin-1"), grant, send)
         else:
             await answer_json(send, 404, {"error": "there is nothing here; see /"}, _HEADERS)
 
@@ -128,8 +129,10 @@ class Dashboard:
         }
 
     async def _card(self, path: str, grant: Grant, send: Send) -> None:
+        """`path` as it was sent: a name's own slash is escaped in it."""
         as_page = path.startswith("/card/")
-        client, _, model = path.removeprefix("/api").removeprefix("/card/").partition("/")
+        names = path.removeprefix("/api").removeprefix("/card/").partition("/")
+        client, model = unquote(names[0]), unquote(names[2])
         if not grant.covers(client):
             error = {"error": f"key {grant.name!r} may not read this client"}
             await answer_json(send, 403, error, _HEADERS)

@@ -178,7 +178,7 @@ def _limits(kind: str, target: str | None, own: ModelSummary) -> list[str]:
     return [
         *_LIMITS.get(target or "", ()),
         *_ALL_LIMITS,
-        f"It has learned {own.learned} labels; a group with fewer than {MIN_GROUP_LABELS} is marked.",
+        f"It has learned {own.learned} labels; groups below {MIN_GROUP_LABELS} are marked as few.",
         f"Live answers are of a message of which nothing is known: {content} count as usual.",
     ]
 

@@ -186,7 +186,8 @@ function reasonRow() {
 async function showReasons() {
   if (!chosen || !chosenModel) return;
   const asked = `${encodeURIComponent(chosen)}/${encodeURIComponent(chosenModel)}`;
-  const card = await ask(`/api/card/${asked}`);
+  const card = await ask(`/api/card/${asked}`).catch(() => null);
+  if (!card) return set($("reasons-foot"), "The card of this model is not to be had now.");
   if (card.client !== chosen || card.model !== chosenModel) return;
   set($("reasons-model"), card.model);
   $("card-link").hidden = false;
