@@ -266,6 +266,7 @@ def test_a_model_is_explained_and_has_a_card(browser):
     taught(store)
     with background(build(store, {"/": Dashboard(store)})) as url:
         browser.open(url)
+        browser.complaints()  # those of the page before, whose server is gone
         browser.until("return document.querySelectorAll('#reasons tr').length === 8")
         sizes = browser.run(
             "return [...document.querySelectorAll('#reasons td.num')].map((x) => +x.textContent)"
