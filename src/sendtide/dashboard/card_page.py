@@ -135,7 +135,10 @@ def card_html(card: dict[str, Any], *, served: bool = False) -> str:
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in card["limits"])
     parts.append(f"<h2>Limits</h2><ul>{limits}</ul>")
     parts.append(f"<h2>To reproduce</h2><p>{escape(card['reproduce'])}</p>")
-    style = '<link rel="stylesheet" href="/assets/card.css">'
+    style = (
+        '<link rel="icon" href="/assets/mark.svg" type="image/svg+xml">'
+        '<link rel="stylesheet" href="/assets/card.css">'
+    )
     if not served:
         sheet = files("sendtide.dashboard") / "assets" / "card.css"
         style = f"<style>{sheet.read_text('utf-8')}</style>"
