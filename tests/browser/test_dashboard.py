@@ -7,6 +7,7 @@ import time
 import msgspec
 import pytest
 
+from dashboard.test_card import fed as taught
 from sendtide.dashboard import Dashboard
 from sendtide.endpoint import background, build
 from sendtide.sinks import (
@@ -205,6 +206,9 @@ class HostileStore(MemoryStore):
     def counts(self, client):
         return {}
 
+    def state(self, client, kind):
+        return None
+
 
 def test_markup_in_names_stays_text(browser):
     """Names from tenants are shown letter by letter; nothing of them runs or becomes an element."""
@@ -213,8 +217,15 @@ def test_markup_in_names_stays_text(browser):
     with background(build(store, {"/": Dashboard(store)})) as url:
         browser.open(url)
         browser.until("return document.querySelector('#sources td')")
+        browser.until("return document.querySelector('#reasons-model').textContent")
 
-        for selector in ("#models td", "#models td.model", "#hours-client", "#sources td"):
+        for selector in (
+            "#models td",
+            "#models td.model",
+            "#hours-client",
+            "#sources td",
+            "#reasons-model",
+        ):
             assert browser.text(selector) == HOSTILE
         assert HOSTILE in browser.text("#note-drift")
         assert browser.run("return document.title") == "Sendtide"
@@ -246,4 +257,30 @@ def test_empty_store(browser):
 
         assert browser.text("#models-empty").startswith("No model has reported yet")
         assert browser.text("#kpi-drift") == "\N{EN DASH}"
+        assert browser.complaints() == []
+
+
+def test_a_model_is_explained_and_has_a_card(browser):
+    """The chosen model's features are drawn, largest first; its card is one click away."""
+    store = MemoryStore()
+    taught(store)
+    with background(build(store, {"/": Dashboard(store)})) as url:
+        browser.open(url)
+        browser.complaints()  # those of the page before, whose server is gone
+        browser.until("return document.querySelectorAll('#reasons tr').length === 8")
+        sizes = browser.run(
+            "return [...document.querySelectorAll('#reasons td.num')].map((x) => +x.textContent)"
+        )
+        widths = browser.run(
+            "return [...document.querySelectorAll('#reasons rect')]"
+            ".map((x) => x.getBoundingClientRect().width)"
+        )
+        assert sizes == sorted(sizes, reverse=True)
+        assert widths == sorted(widths, reverse=True)
+        assert widths[0] > 50
+        assert browser.complaints() == []
+        browser.open(browser.run("return document.querySelector('#card-link').href"))
+        assert browser.text("h1") == "open-propensity of client-0"
+        headings = "return [...document.querySelectorAll('h2')].map((x) => x.textContent)"
+        assert "Fairness by group" in browser.run(headings)
         assert browser.complaints() == []

@@ -129,3 +129,39 @@ def test_a_detector_that_is_not_named_is_not_at_work():
             metrics_made += len(partition.apply(block(rows, kind)).metrics)
         assert (metrics_made > 0) == ("psi" in names)
         assert partition.counts()["exposures"] == 3000
+
+
+def _hidden(n: int) -> dict:
+    """Rows that are opened when their words are neither few nor many: a tree's, not a line's."""
+    rows, rng = example_rows(n, clients=1), np.random.default_rng(3)
+    words = rng.integers(0, 3, n)
+    rows["content"][:, 1] = np.array([100.0, 400.0, 700.0])[words]
+    rows["opened"] = (rng.random(n) < np.where(words == 1, 0.85, 0.1)).astype(np.uint8)
+    return rows
+
+
+def test_a_better_challenger_is_advised_once_and_nothing_is_switched():
+    """The alert gives gain and interval; advice outlives a restart; blocks may be cut anywhere."""
+    forest = ChallengerSettings(
+        name="forest", classes="forest.ARFClassifier", params=(("n_models", 3),), promote_after=500
+    )
+    never = ChallengerSettings(name="never", classes=SCALED)
+    partition, rows = _partition(forest, never), _hidden(2_500)
+    alerts = partition.apply(block(rows, "label", 0, slice(0, 1_800))).alerts
+    meta, columns = unpack(pack(*partition.snapshot()))
+    again = ClientPartition.restore(0, partition.settings, meta, columns)
+    alerts += again.apply(block(rows, "label", 0, slice(1_800, 2_500))).alerts
+    [advice] = [alert for alert in alerts if alert.metric == "gain"]
+    assert (advice.model, advice.state) == ("forest", "firing")
+    assert advice.value > 0
+    assert "nothing is switched" in advice.description
+    found = _standings(again, "client-0")
+    assert found["forest"].promotion == "advised"
+    assert found["never"].promotion is None
+    built_in = again.learning.quality.measures(0, 0)["log_loss"]
+    assert found["forest"].gain == pytest.approx(built_in - found["forest"].log_loss, abs=1e-9)
+    assert 0 < found["forest"].gain_low < found["forest"].gain < found["forest"].gain_high
+    whole = _partition(forest, never)
+    [same] = [a for a in whole.apply(block(rows, "label")).alerts if a.metric == "gain"]
+    assert same == advice
+    assert whole.digest() == again.digest()

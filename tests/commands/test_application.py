@@ -25,6 +25,7 @@ LEAVES = [
     ("predict",),
     ("schedule",),
     ("models",),
+    ("models", "card"),
     ("doctor",),
     ("topics", "create"),
     ("topics", "list"),

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
+from clients.blocks import block, example_rows
+from sendtide.clients import ClientPartition, ClientSettings
 from sendtide.commands.deployment import create_missing, topic_specs
 from sendtide.commands.readings import summed_events
 from sendtide.events.creative import creative_of
@@ -17,7 +19,7 @@ from sendtide.models.content_directory import ContentDirectory, subject_columns
 from sendtide.models.registry import ModelState
 from sendtide.models.subject import SubjectBank
 from sendtide.pipeline import Pipeline
-from sendtide.sinks import ClientLift, ModelSummary, Owner, RecipientRows, RedisSink
+from sendtide.sinks import ClientLift, ModelSummary, Owner, RecipientRows, RedisSink, StateRow
 from sendtide.stages.model_feed import ModelFeed
 
 WHO = "0123456789abcdef0123456789abcdef"
@@ -179,6 +181,65 @@ def test_subjects_are_judged_for_the_recipient(program, url, told, tmp_path):
     refused = program("predict", "acme", WHO, "--redis", url, "--subject", "a gift")
     assert refused.exit_code == 2
     assert "--kafka" in refused.stderr
+
+
+@pytest.fixture(scope="module")
+def taught(url):
+    """The states and summaries of acme after 1,500 labels."""
+    partition, sink = ClientPartition(0, ClientSettings()), RedisSink(url)
+    taught = block(example_rows(1_500, clients=1), "label")
+    taught.clients[0] = "acme"
+    partition.apply(taught)
+    states = [s for s in partition.take_models() if s.client_id == "acme"]
+    owner = Owner("test", 0, 1)
+    rows = [StateRow(client_id="acme", kind=s.kind, value=s.to_bytes()) for s in states]
+    sink.write_states(owner, rows)
+    sink.close()
+    return url
+
+
+def test_explained_parts_add_up_to_the_log_odds(program, taught):
+    """Programs get every part, largest first; people a table with the average and the sum."""
+    words = ("predict", "acme", WHO, "--redis", taught, "--explain")
+    found = json.loads(program(*words, "--json", "-").stdout)["explained"]
+    opens, parts = found["open_probability"], found["open_probability"]["contributions"]
+    total = opens["baseline"] + opens["doubt"] + sum(part["contribution"] for part in parts)
+    assert total == pytest.approx(opens["log_odds"], abs=1e-9)
+    sizes = [abs(part["contribution"]) for part in parts]
+    assert sizes == sorted(sizes, reverse=True)
+    assert list(found["best_hour"]) == ["prior", "client", "segment", "recipient"]
+    shown = program(*words).stdout
+    assert "client's average" in shown
+    assert f"{opens['log_odds']:+.3f}" in shown
+    assert parts[0]["feature"] in shown
+
+
+def test_what_has_no_state_yet_says_so(program, url):
+    """A prediction is shown; its reasons are not known."""
+    sink, halves = RedisSink(url), np.array([[1, 2]], np.uint64)
+    record = np.zeros(1, RECIPIENT_RECORD)
+    record["layout"] = RECIPIENT_LAYOUT
+    rows = RecipientRows(clients=["young"], client_index=np.zeros(1, np.int64), recipients=halves)
+    sink.write_recipients(Owner("test", 0, 1), rows, record)
+    sink.close()
+    who = f"{1:016x}{2:016x}"
+    shown = program("predict", "young", who, "--redis", url, "--explain")
+    assert shown.exit_code == 0, shown.stderr
+    assert "not known yet" in shown.stdout
+
+
+def test_a_card_is_written_in_three_forms(program, taught, tmp_path):
+    """Page, Markdown and JSON of one moment; without a file people read Markdown."""
+    card = ("models", "card", "acme", "open-propensity", "--redis", taught)
+    page, text = tmp_path / "card.html", tmp_path / "card.md"
+    ended = program(*card, "--html", str(page), "--markdown", str(text), "--json", "-")
+    assert ended.exit_code == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert (found["client"], found["kind"]) == ("acme", "propensity")
+    assert page.read_text().startswith("<!doctype html>")
+    assert text.read_text().startswith("# open-propensity of acme")
+    assert "## Fairness by group" in program(*card).stdout
+    assert program("models", "card", "acme", "nosuch", "--redis", taught).exit_code == 1
 
 
 def test_an_unknown_recipient_is_exit_1(program, url):

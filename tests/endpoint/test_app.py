@@ -34,7 +34,8 @@ def test_server_metadata_with_and_without_slash(client):
     """`/v2` and `/v2/` are the same place."""
     status, body = client.get("/v2")
 
-    assert (status, body["name"], body["extensions"]) == (200, "sendtide", ["binary_tensor_data"])
+    extensions = ["binary_tensor_data", "explain"]
+    assert (status, body["name"], body["extensions"]) == (200, "sendtide", extensions)
     assert client.get("/v2/") == (status, body)
 
 

@@ -21,6 +21,7 @@ from sendtide.sinks import (
     RedisSink,
     Retention,
     SourceFreshness,
+    StateRow,
     WorkerBeat,
 )
 from sendtide.sinks.layout import recipient_hex
@@ -128,11 +129,28 @@ def test_every_kind_of_write_is_fenced(store, sample):
         (sink.write_lifts, lift()),
         (sink.write_freshness, fresh),
         (sink.write_counts, counts),
+        (sink.write_states, StateRow(client_id="acme", kind="propensity", value=b"x")),
     ):
         with pytest.raises(Fenced):
             write(old, [row])
     with pytest.raises(Fenced):
         sink.erase_recipients(old, rows)
+
+
+def test_states_are_read_back_and_replaced(store):
+    """Each client's newest state of each kind, byte for byte; None where there is none."""
+    sink, reader = store
+    values = {f"client-{i}": bytes([i % 256]) * (i + 1) for i in range(250)}
+    for end in (b"", b"\x00\xff"):
+        rows = [
+            StateRow(client_id=client, kind="propensity", value=value + end)
+            for client, value in values.items()
+        ]
+        sink.write_states(OWNER, rows)
+    assert reader.state("client-249", "propensity") == values["client-249"] + b"\x00\xff"
+    assert reader.state("client-0", "propensity") == b"\x00\x00\xff"
+    assert reader.state("client-0", "send_time") is None
+    assert reader.state("nobody", "propensity") is None
 
 
 def test_fences_are_per_partition_and_group(store, sample):

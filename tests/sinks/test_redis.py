@@ -136,7 +136,7 @@ def test_foreign_value_under_our_key(own_server):
     _, url = own_server
     server = redis.Redis.from_url(url)
 
-    for value in (b"x" * 264, b"\x01" + bytes(263), b"short", b"\x02" * 528):
+    for value in (b"x" * 304, b"\x01" + bytes(303), b"short", b"\x03" * 608):
         server.set(recipient_key("acme", "0" * 32), value)
         with pytest.raises(CorruptData, match="recipient record"):
             RedisReader(url).records(["acme", "acme"], ["0" * 32, "1" * 32])

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.clients.groups import GroupQuality, offset_bands
 from sendtide.clients.quality import Quality
 from sendtide.clients.roster import with_rows
 from sendtide.clients.settings import ClientSettings
@@ -60,6 +61,7 @@ class Learning:
         self.bank = PropensityBank(settings.propensity)
         self.rates = ClientRates()
         self.quality = Quality(len(TARGETS))
+        self.groups = GroupQuality(len(TARGETS))
         self.exposures: I64 = np.zeros((0, HOURS), np.int64)
         self.opens: I64 = np.zeros((0, HOURS), np.int64)
         self.rhythms: F64 = np.zeros((0, POPULATION))
@@ -71,6 +73,7 @@ class Learning:
         """Have room for so many rows."""
         self.bank.grow(clients)
         self.quality.grow(clients)
+        self.groups.grow(clients)
         self.rates.grow(clients)
         for name in _CLIENT_TABLES:
             setattr(self, name, with_rows(getattr(self, name), clients))
@@ -98,16 +101,21 @@ class Learning:
         outcome = np.column_stack([exposed, labels[:, :2]]).astype(np.int64)
         x = self.rates.count(rows, columns, columns["content"], outcome)
         times = columns["time_ms"]
+        bands = offset_bands(columns["hour_of_week"], columns["sent_at_ms"])
+        self.groups.begin(rows, columns["sent_at_ms"])
         predictions, losses = np.full(labels.shape, np.nan), np.zeros(len(rows))
         if _BOUNCE in self.targets:
-            predictions[:, _BOUNCE], _ = self._teach(_BOUNCE, rows, x, labels, times)
+            taught = rows, x, labels, times, bands
+            predictions[:, _BOUNCE], _ = self._teach(_BOUNCE, *taught)
         if not exposed.all():
-            rows, segment_rows, x, labels, times, predictions = (
-                part[exposed] for part in (rows, segment_rows, x, labels, times, predictions)
+            parts = rows, segment_rows, x, labels, times, bands, predictions
+            rows, segment_rows, x, labels, times, bands, predictions = (
+                part[exposed] for part in parts
             )
+        taught = rows, x, labels, times, bands
         for target in self.targets:
             if target != _BOUNCE:
-                predictions[:, target], lost = self._teach(target, rows, x, labels, times)
+                predictions[:, target], lost = self._teach(target, *taught)
                 losses = lost if target == OPEN else losses
         hours = {name: columns[name][exposed] for name in RHYTHM_COLUMNS}
         self._teach_hours(rows, segment_rows, hours)
@@ -127,11 +135,12 @@ class Learning:
         add_counts(rows, mine["hour_of_week"], mine["opened"], *tables)
 
     def _teach(
-        self, target: int, rows: I32, x: F64, labels: NDArray[np.bool_], times: I64
+        self, target: int, rows: I32, x: F64, labels: NDArray[np.bool_], times: I64, bands: I64
     ) -> tuple[F64, F64]:
         """Predictions and losses of one target's rows, which are then learned."""
         happened = np.ascontiguousarray(labels[:, target])
         predictions = self.bank.learn(target, rows, x, happened, times)
+        self.groups.add(rows, target, bands, predictions, happened)
         return predictions, self.quality.add(rows, target, predictions, happened)
 
     def all_hours(self) -> tuple[I64, I64]:
@@ -143,6 +152,7 @@ class Learning:
         columns = {f"bank.{n}": c for n, c in self.bank.columns(slice(0, clients)).items()}
         columns |= {f"quality.{n}": c for n, c in self.quality.snapshot(clients).items()}
         columns |= self.rates.columns(slice(0, clients))
+        columns |= self.groups.columns(slice(0, clients))
         for name in _CLIENT_TABLES:
             columns[name] = getattr(self, name)[:clients].copy()
         for name in _SEGMENT_TABLES:
@@ -157,6 +167,7 @@ class Learning:
 
         self.bank.put(slice(0, len(columns["exposures"])), part("bank."))
         self.quality.restore(part("quality."))
+        self.groups.restore(columns)
         self.rates.put(slice(0, len(columns["exposures"])), columns)
         for name in (*_CLIENT_TABLES, *_SEGMENT_TABLES):
             setattr(self, name, columns[name].copy())

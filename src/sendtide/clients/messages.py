@@ -6,14 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from sendtide.clients.challengers import Failure
+from sendtide.clients.challengers import Advice, Failure
 from sendtide.clients.loss_alarms import LossChange
 from sendtide.clients.settings import ClientSettings
 from sendtide.clients.watching import SERIES, JudgedWindow
 from sendtide.events.messages import AlertMessage, MetricMessage
 from sendtide.monitoring.psi import CONVENTION
 
-__all__ = ["drift_alerts", "drift_metrics", "failure_alert", "loss_alert"]
+__all__ = ["drift_alerts", "drift_metrics", "failure_alert", "loss_alert", "promotion_alert"]
 
 _ADWIN: Final = "log_loss.adwin"
 
@@ -121,4 +121,24 @@ def failure_alert(failure: Failure, client_id: str) -> AlertMessage:
         as_of_ms=failure.at_ms,
         description=f"the challenger raised after {failure.learned} labels and learns no more: "
         f"{failure.reason}; mend its class or params in the pipeline file, which starts it anew",
+    )
+
+
+def promotion_alert(advice: Advice, client_id: str) -> AlertMessage:
+    """A challenger should take the built-in model's place, or no longer. value: its gain."""
+    state, verb = ("firing", "is better") if advice.better else ("resolved", "is worse")
+    return AlertMessage(
+        id=f"promotion:{advice.at_ms}:{client_id}:{advice.model}:{state}",
+        client_id=client_id,
+        model=advice.model,
+        metric="gain",
+        state="firing" if advice.better else "resolved",
+        severity="warning",
+        value=advice.gain,
+        threshold=0.0,
+        since_ms=advice.at_ms,
+        as_of_ms=advice.at_ms,
+        description=f"the challenger {verb} than the built-in model: log loss lower by "
+        f"{advice.gain:.4f}, {advice.low:.4f} to {advice.high:.4f} over {advice.rows} labels, an "
+        "interval that may be looked at all the time; nothing is switched by itself",
     )

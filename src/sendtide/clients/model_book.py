@@ -107,10 +107,11 @@ class ModelBook:
             "segments": np.array([self.roster.segment_hash[s] for s in segments], np.uint64),
             "segment_exposures": learning.segment_exposures[segments],
             "segment_opens": learning.segment_opens[segments],
+            "strength": np.array([self.settings.prior_strength]),
         }
         one = slice(row, row + 1)
         weights = learning.bank.columns(one)
-        weights |= learning.rates.columns(one)
+        weights |= learning.rates.columns(one) | learning.groups.columns(one)
         learned = int(learning.learned()[row])
         return [
             self._state(row, self.settings.send_time_model, "send_time", learned, hours),

@@ -75,6 +75,10 @@ class ClientSummary:
     auc: float | None = None
     brier: float | None = None
     ece: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    promotion: str | None = None
     open_rate: float | None = None
     best_hour: int | None = None
     hour_scores: list[float] | None = None

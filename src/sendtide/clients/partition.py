@@ -23,7 +23,13 @@ from sendtide.clients.content import Content
 from sendtide.clients.learning import OPEN, Learning
 from sendtide.clients.lift import LIFT_COLUMNS, LiftCounts, LiftSummary
 from sendtide.clients.loss_alarms import LossAlarms
-from sendtide.clients.messages import drift_alerts, drift_metrics, failure_alert, loss_alert
+from sendtide.clients.messages import (
+    drift_alerts,
+    drift_metrics,
+    failure_alert,
+    loss_alert,
+    promotion_alert,
+)
 from sendtide.clients.model_book import ModelBook
 from sendtide.clients.outcome import ClientOutcome, ClientSummary, LearnedRows
 from sendtide.clients.repeats import RepeatFilter
@@ -174,8 +180,10 @@ class ClientPartition:
         if "adwin" in self.settings.detectors:
             for change in self.loss_alarms.add(rows, times, lesson.losses):
                 outcome.alerts.append(loss_alert(change, names[change.client_row], self.settings))
-        for failure in self.challengers.learn(rows, times, lesson.x, opened, names):
-            outcome.alerts.append(failure_alert(failure, names[failure.client_row]))
+        taught = rows, times, lesson.x, opened, lesson.losses
+        failures, advice = self.challengers.learn(*taught, names)
+        outcome.alerts += [failure_alert(each, names[each.client_row]) for each in failures]
+        outcome.alerts += [promotion_alert(each, names[each.client_row]) for each in advice]
 
     def _expose(self, origin: int, rows: I32, columns: Columns, outcome: ClientOutcome) -> None:
         self._grow()
@@ -223,6 +231,11 @@ class ClientPartition:
     def mark_lifts_changed(self) -> None:
         """Let the next `lifts` hold every client again: the last could not be written."""
         self._unjudged = set(np.flatnonzero(self.learning.learned()).tolist())
+
+    def mark_models_changed(self) -> None:
+        """Let the next `take_models` hold every client again: the last could not be written."""
+        self._unpublished = set(np.flatnonzero(self.learning.learned()).tolist())
+        self._versions.clear()
 
     def take_models(self) -> list[ModelState]:
         """States of all models that learned since the last call, and `all`."""
@@ -303,7 +316,7 @@ class ClientPartition:
         self._grow()
         self.mark_summaries_changed()
         self.mark_lifts_changed()
-        self._unpublished = set(self._unjudged)
+        self.mark_models_changed()
         return self
 
     def digest(self) -> str:

@@ -13,12 +13,16 @@ __all__ = ["ChallengerSettings", "ClientSettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChallengerSettings:
-    """A River model that learns beside the built-in one. clients: None means all."""
+    """A River model that learns beside the built-in one. clients: None means all.
+
+    promote_after: rows from which its promotion may be advised; None means never.
+    """
 
     name: str
     classes: str
     params: tuple[tuple[str, bool | int | float | str], ...] = ()
     clients: frozenset[str] | None = None
+    promote_after: int | None = None
 
     def takes(self, client: str) -> bool:
         """Whether it learns from this client."""

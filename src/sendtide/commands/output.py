@@ -11,10 +11,12 @@ import msgspec
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from sendtide.events.errors import ConfigurationError
 
 __all__ = ["note", "notes_console", "progress", "publish", "stdout_console", "table"]
+__all__ += ["write_text"]
 
 
 def notes_console() -> Console:
@@ -55,9 +57,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     return made
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> str | Text:
     if value is None:
         return "-"
+    if isinstance(value, Text):
+        return value
     return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
@@ -84,12 +88,21 @@ def publish(
         return
     encoded = msgspec.json.encode(result)
     text = (encoded if compact else msgspec.json.format(encoded, indent=2)).decode() + "\n"
-    if json_file == _STDOUT:
+    write_text(json_file, text, "--json")
+
+
+def write_text(file: str, text: str, option: str) -> None:
+    """Write a result's file, "-" being stdout.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    if file == _STDOUT:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
     try:
-        Path(json_file).write_text(text, "utf-8")
+        Path(file).write_text(text, "utf-8")
     except OSError as error:
-        msg = f"--json {json_file} cannot be written ({error.strerror}); give another path, or -"
+        msg = f"{option} {file} cannot be written ({error.strerror}); give another path, or -"
         raise ConfigurationError(msg) from error

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sendtide.commands.application import CHECK_FAILED
+from sendtide.commands.explaining import explanation, reasons_shown
 from sendtide.commands.options import (
     JsonFile,
     Kafka,
@@ -59,6 +60,9 @@ def predict(
     kafka: Kafka = None,
     kafka_config: KafkaConfig = None,
     pipeline: PipelineFile = None,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Say what adds to the answers, and how much.")
+    ] = False,
     json: JsonFile = None,
 ) -> None:
     """Show when to send to a recipient: P(open) per hour of the week, local time, in percent.
@@ -67,13 +71,17 @@ def predict(
     With `--subject` also what each text does to P(open), which words do it, and whether it reaches
     `threshold` of the pipeline's [subject].
 
-    Examples: `sendtide predict client-00001 0123456789abcdef0123456789abcdef --json -` ·
+    With --explain: what each feature adds to the log-odds of an open, against the client's average
+    message, and what prior, client, segment and recipient add to the best hour over the others.
+
+    Examples: `sendtide predict client-00001 0123456789abcdef0123456789abcdef --explain` ·
     `sendtide predict client-00001 0123456789abcdef0123456789abcdef --subject "A gift for you"`
     """
     if "@" in recipient:
         recipient = Pseudonyms.from_environment().of_address(client, recipient)
     with closing(RedisReader(url_of(redis))) as reader:
         view = reader.recipient(client, recipient)
+        reasons = explanation(reader, client, recipient) if explained and view else None
     if view is None:
         note(f"nothing is known of recipient {recipient} of {client}; was mail sent to them?")
         publish(None, json)
@@ -84,7 +92,10 @@ def predict(
         directory = _content(servers_of(kafka, kafka_config), deployment)
         judged = _judged(view, subject, directory, deployment.subject.threshold)
     result = {**asdict(view), "explanation": explain(view), "subjects": judged}
-    publish(result, json, Group(_shown(view), *(Text(_told(row)) for row in judged)))
+    if explained:
+        result["explained"] = reasons
+    reasoned = reasons_shown(reasons) if explained else []
+    publish(result, json, Group(_shown(view), *reasoned, *(Text(_told(row)) for row in judged)))
 
 
 def _content(servers: KafkaServers, pipeline: Pipeline) -> ContentDirectory:

@@ -1,8 +1,9 @@
 """The dashboard as an ASGI application: one page, its assets, and the numbers it asks for.
 
 `GET /` the page, `/assets/*`, `/api/live` everything for the overview, `/api/client/<client>` the
-hours and sources of one client. No template holds data: the page is static, the numbers arrive as
-JSON and are written as text nodes, so no name of a tenant is ever read as markup.
+hours and sources of one client, `/api/card/<client>/<model>` a model's card, and `/card/...` the
+same as a page. The dashboard's page is static: numbers arrive as JSON and are written as text
+nodes; a card's page escapes every text. So no name of a tenant is ever read as markup.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import unquote
 
+from sendtide.dashboard.card import model_card
+from sendtide.dashboard.card_page import card_html
 from sendtide.dashboard.live import Gathered, Live, client_detail
 from sendtide.endpoint import GRANT, Grant
 from sendtide.endpoint.web import Receive, Scope, Send, answer, answer_json
-from sendtide.events.errors import ConfigurationError, SendtideError, Unavailable
+from sendtide.events.errors import ConfigurationError, CorruptData, SendtideError, Unavailable
 from sendtide.sinks import Reader
 
 __all__ = ["Dashboard"]
@@ -105,6 +110,8 @@ class Dashboard:
             await answer_json(send, 200, self._overview(grant), _HEADERS)
         elif path.startswith("/api/client/"):
             await self._client(path.removeprefix("/api/client/"), grant, send)
+        elif path.startswith(("/api/card/", "/card/")):
+            await self._card(scope["raw_path"].decode("latin-1"), grant, send)
         else:
             await answer_json(send, 404, {"error": "there is nothing here; see /"}, _HEADERS)
 
@@ -120,6 +127,31 @@ class Dashboard:
             "phases": newest.phases if everything else [],
             "models": [row for row in newest.models if grant.covers(row["client"])],
         }
+
+    async def _card(self, path: str, grant: Grant, send: Send) -> None:
+        """`path` as it was sent: a name's own slash is escaped in it."""
+        as_page = path.startswith("/card/")
+        names = path.removeprefix("/api").removeprefix("/card/").partition("/")
+        client, model = unquote(names[0]), unquote(names[2])
+        if not grant.covers(client):
+            error = {"error": f"key {grant.name!r} may not read this client"}
+            await answer_json(send, 403, error, _HEADERS)
+            return
+        now_ms = time.time_ns() // 1_000_000
+        try:
+            card = await asyncio.to_thread(model_card, self._reader, client, model, now_ms)
+        except (ConfigurationError, CorruptData) as error:
+            await answer_json(send, 400, {"error": str(error)}, _HEADERS)
+        except Unavailable as error:
+            await answer_json(send, 503, {"error": str(error)}, [*_HEADERS, *_RETRY])
+        else:
+            if card is None:
+                await answer_json(send, 404, {"error": "no such model has reported"}, _HEADERS)
+            elif as_page:
+                page = card_html(card, served=True).encode()
+                await answer(send, 200, page, _KINDS[".html"], _HEADERS)
+            else:
+                await answer_json(send, 200, card, _HEADERS)
 
     async def _client(self, client: str, grant: Grant, send: Send) -> None:
         if not grant.covers(client):

@@ -17,7 +17,7 @@ from sendtide.dashboard.phases import phases
 from sendtide.sinks import ModelMetrics, Reader, WorkerBeat
 from sendtide.sinks.view import explain_lift
 
-__all__ = ["Gathered", "Live", "client_detail"]
+__all__ = ["Gathered", "Live", "client_detail", "client_sources"]
 
 HISTORY: Final = 120
 """Two minutes of one-second samples."""
@@ -169,12 +169,12 @@ def client_detail(reader: Reader, client: str, now_ms: int | None = None) -> dic
             {"of": row.metric.removeprefix("lift."), "says": explain_lift(row)}
             for row in reader.lifts(client)
         ],
-        "sources": _sources(reader, client, now_ms),
+        "sources": client_sources(reader, client, now_ms),
         "counts": reader.counts(client),
     }
 
 
-def _sources(reader: Reader, client: str, now_ms: int) -> list[dict[str, Any]]:
+def client_sources(reader: Reader, client: str, now_ms: int) -> list[dict[str, Any]]:
     """Per source: the newest event of any partition, the worst lag, all late events."""
     found: dict[str, dict[str, Any]] = {}
     for row in reader.freshness(client):

@@ -69,7 +69,7 @@ def phases(
             learned > 0,
             f"{learned:,} labels learned, AUC {_mean(rows, 'auc')}, "
             f"log loss {_mean(rows, 'log_loss')}",
-            "champion and challenger",
+            "promotion by itself",
         ),
         _phase(
             "Deployment",

@@ -29,7 +29,7 @@ from sendtide.events.messages import MAX_TIME_MS, MAX_WINDOW_MS, MIN_TIME_MS
 from sendtide.events.records import HOURS_PER_WEEK, RARE_TARGETS, TIERS, decode_scores
 from sendtide.events.time import ZoneTable, known_zones
 
-__all__ = ["MODELS", "TRUST", "ContentModels", "Question", "ServedModel", "trust"]
+__all__ = ["MODELS", "TRUST", "ContentModels", "Question", "ServedModel", "slots_of", "trust"]
 
 HOUR_MS: Final = 3_600_000
 WEEK_MS: Final = HOURS_PER_WEEK * HOUR_MS
@@ -216,16 +216,31 @@ def _zones() -> ZoneTable:
     return zones
 
 
-def _best(
-    scores: NDArray[np.float32], start: I64, end: I64, zone: NDArray[np.uint64]
-) -> tuple[I64, F64]:
-    """The first of the best candidates of each row: the window's start, then every full hour."""
+def _candidates(start: I64, end: I64, zone: NDArray[np.uint64]) -> tuple[I64, I64]:
+    """(n, slots) moments and their local hours of the week; those at or after `end` are none."""
     hours = int((end - start).max()) // HOUR_MS + 2
     times = start[:, None] // HOUR_MS * HOUR_MS + np.arange(hours) * HOUR_MS
     times[:, 0] = start
     local, _ = _zones().local_hours(times.ravel(), np.repeat(zone, hours))
+    return times, local.reshape(times.shape).astype(np.int64)
+
+
+def slots_of(question: Question, row: int) -> tuple[I64, I64]:
+    """(slots,) moments of one row's window and their local hours of the week."""
+    one = slice(row, row + 1)
+    start, end = question.window_start_ms[one], question.window_end_ms[one]
+    times, local = _candidates(start, end, question.zone[one])
+    inside = times[0] < end[0]
+    return times[0][inside], local[0][inside]
+
+
+def _best(
+    scores: NDArray[np.float32], start: I64, end: I64, zone: NDArray[np.uint64]
+) -> tuple[I64, F64]:
+    """The first of the best candidates of each row: the window's start, then every full hour."""
+    times, local = _candidates(start, end, zone)
     row = np.arange(len(times))
-    found = scores[row[:, None], local.reshape(times.shape)]
+    found = scores[row[:, None], local]
     found[times >= end[:, None]] = -1  # below every score; NaN of unknown rows is seen to later
     best = found.argmax(axis=1)
     return times[row, best], found[row, best].astype(np.float64)

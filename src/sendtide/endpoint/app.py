@@ -185,7 +185,7 @@ def _server() -> dict[str, Any]:
     return {
         "name": "sendtide",
         "version": _package_version(),
-        "extensions": ["binary_tensor_data"],
+        "extensions": ["binary_tensor_data", "explain"],
     }
 
 

@@ -79,6 +79,7 @@ def _made(models: list[ModelMetrics]) -> NDArray[np.void]:
     record["best_hour"] = probabilities.argmax()
     record["open_probability"] = rates[0] if rates else probabilities.mean()
     record["propensities"] = np.nan  # a client's mean says nothing of rare events
+    record["hours_since_send"] = record["hours_since_open"] = np.nan
     record["model_version"] = summary.model_version
     record["event_time_ms"] = summary.newest_event_ms
     record["scored_at_ms"] = summary.as_of_ms

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sendtide.endpoint.access import Grant
 from sendtide.endpoint.answers import ContentModels, Question, ServedModel, windows, zone_codes
 from sendtide.endpoint.decisions import Decision
+from sendtide.endpoint.explaining import explained
 from sendtide.endpoint.fallback import ClientFallback
 from sendtide.endpoint.tensors import (
     Column,
@@ -86,6 +87,11 @@ class Inferrer:
         wanted = _wanted(request, model)
         question = self._question(model, columns, rows, grant, request.id or given_id)
         outputs = model.answer(question)
+        if request.parameters.get("explain") is True:
+            usual, clients = len(outputs), cast("list[str]", columns["client_id"])
+            outputs = explained(self._reader, model, clients, question, outputs)
+            every = request.parameters.get("binary_data_output") is True
+            wanted |= {output.name: every for output in outputs[usual:]}
         entries, tail = encode_outputs([x for x in outputs if x.name in wanted], wanted)
         answer = {
             "model_name": model.name,

@@ -1,11 +1,14 @@
 """The packed record about one recipient: what stage A writes and every reader can decode.
 
-264 bytes, little-endian, no padding. Everything needed to tell a stale value is inside it: when it
+304 bytes, little-endian, no padding. Everything needed to tell a stale value is inside it: when it
 was scored, the newest event behind it, the offset and the epoch of the partition that wrote it.
 
 Scores are 168 probabilities, one per hour of the week in the recipient's local time, kept as one
 byte each: `P(open | sent in that hour) = score_scale * scores[hour] / 255`. The 95% credible
 interval of each is that of a logit-normal, `logit(P) +- 1.96 * deviations[hour % 24] / 64`.
+
+The last 40 bytes are what the propensities were computed from, as of `event_time_ms`, so that a
+reader with the client's weights can say why (`history_of`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from sendtide.events.errors import CorruptData
 __all__ = [
     "CONTROL_FLAG",
     "DEVIATION_STEPS",
+    "HISTORY_FIELDS",
     "HOURS_PER_DAY",
     "HOURS_PER_WEEK",
     "RARE_TARGETS",
@@ -32,6 +36,7 @@ __all__ = [
     "decode_scores",
     "encode_deviations",
     "encode_scores",
+    "history_of",
     "interval",
     "intervals",
     "unpack_recipients",
@@ -42,7 +47,7 @@ HOURS_PER_WEEK: Final = 168
 DEVIATION_STEPS: Final = 64
 """Steps in which the deviation of a logit is kept: up to 4 by 1/64."""
 _NORMAL_975: Final = 1.959964
-RECIPIENT_LAYOUT: Final = 2
+RECIPIENT_LAYOUT: Final = 3
 """First byte of every record; a reader refuses a number it does not know."""
 
 CONTROL_FLAG: Final = 1
@@ -73,8 +78,20 @@ RECIPIENT_RECORD: Final = np.dtype(
         ("scores", "u1", (HOURS_PER_WEEK,)),
         ("propensities", "<f4", (len(RARE_TARGETS),)),
         ("deviations", "u1", (HOURS_PER_DAY,)),
+        ("segment", "<u8"),
+        ("period_sends", "<u8"),
+        ("period_opens", "<u8"),
+        ("period", "<i4"),
+        ("clicks", "<f4"),
+        ("hours_since_send", "<f4"),
+        ("hours_since_open", "<f4"),
     ]
 )
+HISTORY_FIELDS: Final = (
+    *("sends", "opens", "clicks", "hours_since_send", "hours_since_open"),
+    *("period_sends", "period_opens", "period"),
+)
+"""Fields of a record that are `examples.HISTORY_COLUMNS` under the same names."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,11 +158,16 @@ def decode_scores(records: NDArray[np.void]) -> NDArray[np.float32]:
     return scores
 
 
+def history_of(records: NDArray[np.void]) -> dict[str, NDArray[np.generic]]:
+    """Columns of what the propensities of (n,) records were computed from."""
+    return {name: np.ascontiguousarray(records[name]) for name in HISTORY_FIELDS}
+
+
 def unpack_recipients(data: bytes) -> NDArray[np.void]:
     """Read records written one after another; a read-only view of `data`.
 
     Raises:
-        CorruptData: a length that is no multiple of 264, or a layout number this build cannot read.
+        CorruptData: a length that is no multiple of 304, or a layout number this build cannot read.
     """
     if len(data) % RECIPIENT_RECORD.itemsize:
         msg = (

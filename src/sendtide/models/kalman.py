@@ -261,6 +261,24 @@ class KalmanBank:
         out: F64 = _answers(rows, x, times_ms, tuple(self.columns().values()))
         return out
 
+    def at(self, row: int, times_ms: I64) -> F64:
+        """(n, features + 1) weights of one client as they will be at n times, intercept last."""
+        days = np.clip((times_ms - self.newest[row]) / _DAY_MS, 0.0, _MOST_DAYS)
+        days = np.zeros(len(times_ms)) if self.newest[row] == _NEVER else days
+        kept = 1.0 - 0.5 ** (days / _ANCHOR_DAYS)
+        kept += (1.0 - kept) * _RETURN**days
+        anchor = self.anchors[row]
+        return np.asarray(anchor + kept[:, None] * (self.weights[row] - anchor))
+
+    def shrinkage(self, row: int, x: F64) -> F64:
+        """(n,) factors by which the doubt about one client's weights shortens its log-odds."""
+        z = np.column_stack([x, np.ones(len(x))])
+        doubt = self.doubts[row]
+        n = z.shape[1]
+        full = doubt.reshape(n, n) if self.settings.full else np.diag(doubt)
+        spread = np.einsum("ij,jk,ik->i", z, full, z)
+        return np.asarray(1.0 / np.sqrt(1.0 + _MACKAY * np.maximum(spread, 0.0)))
+
     def learn(self, rows: I32, x: F64, y: NDArray[np.bool_], times_ms: I64) -> F64:
         """Predict each row, then learn it; return the log-odds from before learning."""
         settings = self.settings

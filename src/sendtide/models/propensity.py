@@ -83,7 +83,7 @@ _WEIGHTS: Final = np.array(
     [[2.0 ** (-age / half_life) for age in range(PERIODS)] for half_life in _HALF_LIVES]
 )
 _TYPICAL: Final = np.array([_CONTENT_SCALES[name] for name in CONTENT_FIELDS])
-_RATES: Final = ("counts", "rings", "newest")
+_RATES: Final = ("counts", "rings", "newest", "sums", "distances")
 _HISTORY: Final = ("sends", "opens", "clicks", "hours_since_send", "hours_since_open")
 
 
@@ -175,7 +175,7 @@ def _features(
     rows: Any, history: Any, words: Any, periods: Any, content: Any, tables: Any, outcome: Any
 ) -> Any:
     """Features of n rows; with outcomes (n, 3) of exposed, opened, clicked, count each after it."""
-    counts, rings, newest = tables
+    counts, rings, newest, sums, distances = tables
     x = np.empty((len(rows), len(FEATURES)))
     for i in range(len(rows)):
         row = rows[i]
@@ -186,6 +186,10 @@ def _features(
         _fill(columns, content[i], rate, click_rate, x[i])
         _fill_periods(words[0][i], words[1][i], period, rate, rings[row], newest[row], x[i])
         if len(outcome) and outcome[i, 0]:
+            each = 1.0 / max(counts[row, 0], 1)
+            for j in range(x.shape[1]):
+                distances[row, j] += abs(x[i, j] - sums[row, j] * each)
+                sums[row, j] += x[i, j]
             counts[row, 0] += 1
             counts[row, 1] += outcome[i, 1]
             counts[row, 2] += outcome[i, 2]
@@ -202,13 +206,17 @@ class ClientRates:
     """What clients' labels came to: the rates that features are shrunk to and compared with.
 
     counts: (clients, 3) int64 exposures, opens, clicks. rings: (clients, 32, 2) int32 exposures
-    and opens by period of the send, at period modulo 32. newest: (clients,) newest period.
+    and opens by period of the send, at period modulo 32. newest: (clients,) newest period. sums,
+    distances: (clients, features) of the features of exposures, and of how far each was from the
+    mean of those before it; explanations rest on them.
     """
 
     def __init__(self, clients: int = 0) -> None:
         self.counts: I64 = np.zeros((clients, 3), np.int64)
         self.rings: NDArray[np.int32] = np.zeros((clients, _RING, 2), np.int32)
         self.newest: I64 = np.zeros(clients, np.int64)
+        self.sums: F64 = np.zeros((clients, len(FEATURES)))
+        self.distances: F64 = np.zeros((clients, len(FEATURES)))
 
     def grow(self, clients: int) -> None:
         """Have room for `clients` rows."""
@@ -235,7 +243,7 @@ class ClientRates:
 
     def tables(self) -> tuple[NDArray[Any], ...]:
         """The state, one row per client."""
-        return self.counts, self.rings, self.newest
+        return self.counts, self.rings, self.newest, self.sums, self.distances
 
     def features(
         self, rows: NDArray[Any], history: Mapping[str, NDArray[Any]], content: F32

@@ -109,10 +109,15 @@ class PropensityBank:
         bank = self.banks[target]
         if isinstance(bank, KalmanBank):
             return bank.predict(rows, x, times_ms)
-        mean = np.array(_KALMAN[target].mean)
+        mean = self.prior(target)
         prior = x @ mean[:-1] + mean[-1]
         own = _log_odds(bank.predict(rows, x))
         return np.asarray(np.where(bank.counts[rows] > 0, own, prior))
+
+    @staticmethod
+    def prior(target: int) -> F64:
+        """(features + 1,) weights of one target before any label, the intercept last."""
+        return np.array(_KALMAN[target].mean)
 
     def learn(self, target: int, rows: I32, x: F64, y: NDArray[np.bool_], times_ms: I64) -> F64:
         """Predict each row's target, then learn it; return what was predicted before."""

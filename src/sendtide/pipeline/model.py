@@ -195,6 +195,8 @@ class RiverModel(Section):
     class_path: Annotated[str, Field(alias="class", pattern=_CLASSES)]
     params: dict[str, bool | int | float | str] = Field(default_factory=dict)
     clients: Literal["*"] | list[Name] = "*"
+    promote: Literal["never", "advise"] = "advise"
+    promote_after: Annotated[int, Field(ge=200, le=100_000_000)] = 2_000
 
     @property
     def shown_as(self) -> tuple[str, ...]:

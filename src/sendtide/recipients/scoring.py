@@ -14,6 +14,7 @@ from sendtide.events.messages import CONTENT_FIELDS
 from sendtide.events.predictions import LISTED_SLOTS, NO_SLOT, Predictions
 from sendtide.events.records import (
     CONTROL_FLAG,
+    HISTORY_FIELDS,
     HOURS_PER_DAY,
     RECIPIENT_LAYOUT,
     RECIPIENT_RECORD,
@@ -82,7 +83,9 @@ def records(
     out["best_hour"] = found.scores.argmax(axis=1)
     out["event_time_ms"] = out["scored_at_ms"] = live.newest_ms
     out["applied_offset"], out["epoch"] = offset, epoch
-    out["sends"], out["opens"] = live.history["sends"], live.history["opens"]
+    out["segment"] = live.segment
+    for name in HISTORY_FIELDS:
+        out[name] = live.history[name]
     out["effective_sends"] = found.effective
     chances = scorer.propensities(live.client, live.newest_ms, _no_content(len(rows)), live.history)
     out["open_probability"], out["propensities"] = chances[:, 0], chances[:, 1:]

@@ -8,7 +8,7 @@ its partition, change nothing. A store that was emptied or rolled back is notice
 Limit: one Redis primary, not Redis Cluster.
 """
 
-from sendtide.sinks.contract import Reader, RecipientRows, RecipientView, Sink
+from sendtide.sinks.contract import Reader, RecipientRows, RecipientView, Sink, StateRow
 from sendtide.sinks.layout import Owner, Retention
 from sendtide.sinks.memory import MemoryStore
 from sendtide.sinks.reader import RedisReader
@@ -41,5 +41,6 @@ __all__ = [
     "Retention",
     "Sink",
     "SourceFreshness",
+    "StateRow",
     "WorkerBeat",
 ]

@@ -27,7 +27,7 @@ from sendtide.sinks.summaries import (
     WorkerBeat,
 )
 
-__all__ = ["Reader", "RecipientRows", "RecipientView", "Sink"]
+__all__ = ["Reader", "RecipientRows", "RecipientView", "Sink", "StateRow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,15 @@ class RecipientView:
     low: list[float]
     high: list[float]
     control: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRow:
+    """State of a client's model of one kind; value: its record on `ml.models`."""
+
+    client_id: str
+    kind: str
+    value: bytes
 
 
 class Sink(Protocol):
@@ -126,6 +135,10 @@ class Sink(Protocol):
         """Replace what is known of these control groups."""
         ...
 
+    def write_states(self, owner: Owner, states: Sequence[StateRow]) -> None:
+        """Replace the newest states of these models."""
+        ...
+
     def write_freshness(self, owner: Owner, rows: Sequence[SourceFreshness]) -> None:
         """Replace the freshness of these sources as this partition sees it."""
         ...
@@ -156,6 +169,10 @@ class Reader(Protocol):
 
     def lifts(self, client: str | None = None, limit: int = 100) -> list[ClientLift]:
         """Clients beside their control groups, by metric; of one or of the `limit` newest."""
+        ...
+
+    def state(self, client: str, kind: str) -> bytes | None:
+        """A client's newest state of a kind of model as on `ml.models`, None if there is none."""
         ...
 
     def freshness(self, client: str) -> list[SourceFreshness]:

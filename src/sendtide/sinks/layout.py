@@ -9,6 +9,7 @@ key                                   type     TTL       holds
 ====================================  =======  ========  ==========================================
 `sendtide:1:{c}:recipient:<32 hex>`   string   30 days   one packed record, see below
 `sendtide:1:{c}:model:<model>`        hash     7 days    fields of `summaries.ModelSummary`
+`sendtide:1:{c}:state:<kind>`         string   7 days    a record of `ml.models`: weights, means
 `sendtide:1:{c}:models`               set      7 days    names of the models above
 `sendtide:1:{c}:lift`                 hash     7 days    `<metric>` -> JSON `summaries.ClientLift`
 `sendtide:1:{c}:freshness:<source>`   hash     7 days    `<partition>` -> JSON `SourceFreshness`
@@ -36,12 +37,12 @@ with the fence first, so a worker that lost its partition can never overwrite it
 leaves the number of the write as the partition's seal, so that a server that was emptied or rolled
 back is noticed and everything written anew.
 
-The recipient record, 264 bytes little-endian (`events.records.RECIPIENT_RECORD`):
+The recipient record, 304 bytes little-endian (`events.records.RECIPIENT_RECORD`):
 
 ======  =====  ==================  ================================================================
 offset  type   field               meaning
 ======  =====  ==================  ================================================================
-0       u8     layout              2; refuse what you do not know
+0       u8     layout              3; refuse what you do not know
 1       u8     tier                whose history: 0 recipient, 1 segment, 2 client, 3 all, 4 none
 2       u8     flags               1: of the control group, to be sent to at any hour; else 0
 3       u8     best_hour           hour of the week with the highest score, 0 = Monday 00:00 local
@@ -58,6 +59,13 @@ offset  type   field               meaning
 56      u8x168 scores              P(open | sent in that hour) = score_scale * score / 255
 224     f32x4  propensities        of a message: click, unsubscribe, complaint, bounce
 240     u8x24  deviations          of logit P by hour of the day, in 1/64; 95%: +- 1.96 of it
+264     u64    segment             hash of the segment's name, 0 for none
+272     u64    period_sends        messages by ten-day period, 3 bits each, the newest lowest
+280     u64    period_opens        of these, opened by a person
+288     i32    period              the newest period of both: event_time_ms // 864,000,000
+292     f32    clicks              messages clicked
+296     f32    hours_since_send    as of event_time_ms, NaN if never
+300     f32    hours_since_open    as of event_time_ms, NaN if never
 ======  =====  ==================  ================================================================
 """
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sendtide.events.errors import Fenced
 from sendtide.events.records import RECIPIENT_RECORD, unpack_recipients
-from sendtide.sinks.contract import RecipientRows, RecipientView
+from sendtide.sinks.contract import RecipientRows, RecipientView, StateRow
 from sendtide.sinks.layout import (
     Owner,
     Retention,
@@ -63,6 +63,7 @@ class MemoryStore:
         self._records: dict[bytes, tuple[int, bytes]] = {}
         self._models: dict[tuple[str, str], tuple[int, ModelSummary]] = {}
         self._lifts: dict[tuple[str, str], tuple[int, ClientLift]] = {}
+        self._states: dict[str, tuple[int, bytes]] = {}
         self._freshness: dict[tuple[str, str, int], tuple[int, SourceFreshness]] = {}
         self._counts: dict[str | None, dict[str, tuple[int, int]]] = {}
         self._activity: dict[str, int] = {}
@@ -127,6 +128,13 @@ class MemoryStore:
             client_key(row.client_id, "lift")
             self._lifts[row.client_id, row.metric] = (until, row)
 
+    def write_states(self, owner: Owner, states: Sequence[StateRow]) -> None:
+        """Replace the newest states of these models."""
+        self._pass_fence(owner)
+        until = self._until(self._retention.summary_s)
+        for row in states:
+            self._states[client_key(row.client_id, "state", row.kind)] = (until, row.value)
+
     def write_freshness(self, owner: Owner, rows: Sequence[SourceFreshness]) -> None:
         """Replace the freshness of these sources as this partition sees it."""
         self._pass_fence(owner)
@@ -180,6 +188,11 @@ class MemoryStore:
             for (owner, _), (until, row) in found
             if owner == name and until > now_ms
         ]
+
+    def state(self, client: str, kind: str) -> bytes | None:
+        """A client's newest state of a kind of model as on `ml.models`, None if there is none."""
+        until, value = self._states.get(client_key(client, "state", kind), (0, b""))
+        return value if until > self._now_ms() else None
 
     def freshness(self, client: str) -> list[SourceFreshness]:
         """One row per source and partition."""

@@ -83,6 +83,11 @@ class RedisReader:
             for _, value in sorted(_mapping(answer).items())
         ]
 
+    def state(self, client: str, kind: str) -> bytes | None:
+        """A client's newest state of a kind of model as on `ml.models`, None if there is none."""
+        found: bytes | None = self._ask(("GET", client_key(client, "state", kind)))[0]
+        return found
+
     def freshness(self, client: str) -> list[SourceFreshness]:
         """One row per source and partition."""
         sources = sorted(self._ask(("SMEMBERS", client_key(client, "sources")))[0])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sendtide.events.records import RECIPIENT_RECORD
 from sendtide.sinks.connection import connect, patiently, shown
-from sendtide.sinks.contract import RecipientRows
+from sendtide.sinks.contract import RecipientRows, StateRow
 from sendtide.sinks.layout import (
     CLIENTS,
     LIVE_CHANNEL,
@@ -128,6 +128,8 @@ end
 redis.call('SET', KEYS[1], epoch, 'EX', ARGV[2])
 return {epoch, number}
 """
+_STATES: Final = 100
+"""Model states in one script call; bounds it to about 1 MB."""
 _MOST_ARGUMENTS: Final = 4_000
 """Lua's unpack fails near 8,000 values."""
 
@@ -247,6 +249,17 @@ class RedisSink:
             for row in rows
         ]
         self._write(owner, commands, {})
+
+    def write_states(self, owner: Owner, states: Sequence[StateRow]) -> None:
+        """One string per model, few in a call, since each has some kilobytes."""
+        ttl = self._retention.summary_s
+        for i in range(0, len(states), _STATES):
+            some = states[i : i + _STATES]
+            keys = [client_key(row.client_id, "state", row.kind) for row in some]
+            commands: list[Command] = [
+                ("SET", key, ttl, [row.value]) for key, row in zip(keys, some, strict=True)
+            ]
+            self._write(owner, commands, {})
 
     def write_freshness(self, owner: Owner, rows: Sequence[SourceFreshness]) -> None:
         """One hash per client and source, one field per partition."""

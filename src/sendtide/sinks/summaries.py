@@ -31,6 +31,8 @@ class ModelSummary(Struct, kw_only=True, frozen=True):
     opens per send by hour of the week, client level; best_hour is its largest.
     log_loss, auc, brier: progressive (predict, then learn), as is ece, the expected calibration
     error of propensities.
+    gain: of a challenger, log loss of the built-in model minus its own on the same rows, between
+    gain_low and gain_high at all times at once; promotion is waiting or advised.
     events: examples seen; learned: of these, with a label learned from. as_of_ms: event time up
     to which all of this holds; newest_event_ms: the newest event seen.
     """
@@ -54,6 +56,10 @@ class ModelSummary(Struct, kw_only=True, frozen=True):
     auc: float | None = None
     brier: float | None = None
     ece: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    promotion: str | None = None
     open_rate: float | None = None
     best_hour: Annotated[int, Meta(ge=0, le=167)] | None = None
     hour_scores: list[float] | None = None

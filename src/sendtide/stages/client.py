@@ -26,8 +26,9 @@ from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.topics import ALERTS, DEAD_LETTERS, EXAMPLES, METRICS, MODELS
 from sendtide.models.bank import LinearSettings
 from sendtide.models.propensity_bank import PropensitySettings
+from sendtide.models.registry import ALL_CLIENTS
 from sendtide.pipeline import Pipeline, PropensityModel, RiverModel
-from sendtide.sinks import ClientLift, ModelSummary, PartitionCounts
+from sendtide.sinks import ClientLift, ModelSummary, PartitionCounts, StateRow
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
 from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Columns, Held, Outputs, Stage
@@ -41,6 +42,8 @@ PROGRESSIVE = np.dtype(
 """A row of the progressive log: what was predicted before the label was learned."""
 _RATE_SPAN_S = 10.0
 _SUMMARY_FIELDS = [field.name for field in fields(ClientSummary)]
+_EXPLAINED = ("send_time", "propensity")
+"""Kinds of model whose states readers need, to say why."""
 
 
 def client_settings(pipeline: Pipeline) -> ClientSettings:
@@ -76,6 +79,7 @@ def client_settings(pipeline: Pipeline) -> ClientSettings:
                 classes=model.class_path,
                 params=tuple(model.params.items()),
                 clients=_names(model.clients),
+                promote_after=model.promote_after if model.promote == "advise" else None,
             )
             for model in pipeline.models
             if isinstance(model, RiverModel)
@@ -97,7 +101,7 @@ class ClientStage(Stage[ClientPartition]):
         self._settings = client_settings(pipeline)
         Challengers(self._settings.challengers)  # one of no use is told now, not by the first event
         self._models_every_s = pipeline.publish.models_ms / 1000
-        self._models_sent = 0.0
+        self._models_sent: dict[int, float] = {}
         self._window_s = pipeline.windows.size_ms / 1000
         self._lifts_told: dict[int, float] = {}
         self._log = Path(progressive_log) if progressive_log else None
@@ -164,10 +168,10 @@ class ClientStage(Stage[ClientPartition]):
             await self.write(self._sink.write_counts, owner, rows)
             held.published = counts  # as written: more was counted while that was under way
         await self._publish_lifts(held)
-        if time.monotonic() - self._models_sent >= self._models_every_s:
-            self._models_sent = time.monotonic()
-            for other in tuple(self.held.values()):
-                await self.publish_models(other)
+        now = time.monotonic()
+        if now - self._models_sent.get(held.number, -self._models_every_s) >= self._models_every_s:
+            self._models_sent[held.number] = now
+            await self.publish_models(held)
 
     async def _publish_lifts(self, held: Held[ClientPartition]) -> None:
         """Once a window, tell of control groups with new labels; a lost message is not repeated."""
@@ -188,17 +192,31 @@ class ClientStage(Stage[ClientPartition]):
         await self.emit(held, {self._name(METRICS): [Record(r.value, r.key) for r in records]})
 
     def mark_all_changed(self, held: Held[ClientPartition]) -> None:
-        """All summaries, lifts and counts."""
+        """All summaries, lifts, model states and counts."""
         held.state.mark_summaries_changed()
         held.state.mark_lifts_changed()
+        held.state.mark_models_changed()
         self._lifts_told.pop(held.number, None)
+        self._models_sent.pop(held.number, None)
         held.published = {}
 
     async def publish_models(self, held: Held[ClientPartition]) -> None:
-        """Send the states of models that learned since the last time."""
-        records = [Record(state.to_bytes(), state.key()) for state in held.state.take_models()]
-        if records:
-            await self.emit(held, {self._name(MODELS): records})
+        """Send the states of models that learned since the last time, and keep them for readers."""
+        states = held.state.take_models()
+        if not states:
+            return
+        records = [Record(state.to_bytes(), state.key()) for state in states]
+        await self.emit(held, {self._name(MODELS): records})
+        rows = [
+            StateRow(client_id=state.client_id, kind=state.kind, value=record.value or b"")
+            for state, record in zip(states, records, strict=True)
+            if state.client_id != ALL_CLIENTS and state.kind in _EXPLAINED
+        ]
+        try:
+            await self.write(self._sink.write_states, self.owner(held), rows)
+        except BaseException:
+            held.state.mark_models_changed()
+            raise
 
     def _summary(self, fields: dict[str, Any]) -> ModelSummary:
         """A summary with the speed seen by this worker, smoothed over the last seconds."""

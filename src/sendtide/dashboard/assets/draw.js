@@ -67,6 +67,12 @@ export function noWeek(svg) {
 }
 
 // One bar; shares below half a pixel are still drawn, so that a single dead letter is seen.
+// A bar as long as `share` of the room.
+export function bar(svg, share) {
+  svg.replaceChildren(element("rect", { class: "gauge-fill", x: 0, y: 0, width: Math.max(1, 100 * share), height: 8, rx: 2 }));
+  svg.setAttribute("viewBox", "0 0 100 8");
+}
+
 export function ledger(svg, buckets) {
   const total = buckets.reduce((sum, [, number]) => sum + number, 0);
   svg.setAttribute("viewBox", "0 0 1000 10");

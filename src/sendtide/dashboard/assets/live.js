@@ -1,17 +1,21 @@
 // Asks for the newest sample once a second and writes it into the page. Names of clients, models
 // and sources come from tenants: they only ever become text nodes, never markup.
 
-import { curve, ledger, noWeek, week } from "./draw.js";
+import { bar, curve, ledger, noWeek, week } from "./draw.js";
 import { count, fixed, hourOfWeek, percent, probability, rate, seconds } from "./format.js";
 
 const EVERY_MS = 1000;
 const SAMPLES = 120;
 const AWAY_MS = 5000;
+const REASONS = 8;
+const CARD_TURNS = 5;
 const $ = (id) => document.getElementById(id);
 const BUCKETS = ["applied", "duplicate", "late", "dead_letter", "erased"];
 const rows = new Map();
 let chosen = null;
+let chosenModel = null;
 let newest = null;
+let turns = 0;
 
 function set(node, text) {
   if (node.textContent !== text) node.textContent = text;
@@ -78,7 +82,7 @@ function newRow(key, model) {
   const spark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   spark.setAttribute("class", "spark");
   row.children[5].append(spark);
-  const choose = () => { chosen = model.client; showModels(newest.models); showClient(); };
+  const choose = () => { chosen = model.client; chosenModel = model.model; showModels(newest.models); showClient(); showReasons(); };
   row.addEventListener("click", choose);
   row.addEventListener("keydown", (event) => { if (event.key === "Enter") choose(); });
   rows.set(key, row);
@@ -98,7 +102,7 @@ function fillRow(row, model) {
   row.children[4].className = `num ${model.drift == null ? "unknown" : state}`;
   row.children[4].title = [model.drift_feature, model.drift_convention, probability(model.drift_p_value)].filter(Boolean).join(", ");
   curve(row.querySelector("svg"), model.history, { width: 92, height: 22, samples: SAMPLES, area: false, fromZero: model.drift != null });
-  row.className = model.client === chosen ? "chosen" : "";
+  row.className = model.client !== chosen ? "" : model.model === chosenModel ? "chosen picked" : "chosen";
 }
 
 function showModels(models) {
@@ -168,6 +172,40 @@ async function showClient() {
   set($("sources-foot"), detail.sources.length ? `Of ${asked}: now minus the newest event; lag from event to arrival.` : "No source of this client has reported yet.");
 }
 
+function reasonRow() {
+  const row = make("tr");
+  const cell = make("td", "gauge-cell");
+  const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  drawn.setAttribute("class", "gauge");
+  drawn.setAttribute("preserveAspectRatio", "none");
+  cell.append(drawn);
+  row.append(make("td", "client"), cell, make("td", "num"));
+  return row;
+}
+
+async function showReasons() {
+  if (!chosen || !chosenModel) return;
+  const asked = `${encodeURIComponent(chosen)}/${encodeURIComponent(chosenModel)}`;
+  const card = await ask(`/api/card/${asked}`).catch(() => null);
+  if (!card) return set($("reasons-foot"), "The card of this model is not to be had now.");
+  if (card.client !== chosen || card.model !== chosenModel) return;
+  set($("reasons-model"), card.model);
+  $("card-link").hidden = false;
+  $("card-link").setAttribute("href", `/card/${asked}`);
+  const parts = Object.entries(card.features ?? {}).slice(0, REASONS);
+  const body = $("reasons");
+  while (body.children.length > parts.length) body.lastChild.remove();
+  while (body.children.length < parts.length) body.append(reasonRow());
+  parts.forEach(([name, size], i) => {
+    const row = body.children[i];
+    set(row.children[0], name.replaceAll("_", " "));
+    bar(row.querySelector("svg"), size / (parts[0][1] || 1));
+    set(row.children[2], fixed(size));
+  });
+  const unlike = card.kind === "send_time" ? "Hours have no features: the recipient's own sends and opens, seen as one of its client." : "The features of this model are not known yet.";
+  set($("reasons-foot"), parts.length ? "Mean absolute contribution to the log-odds, against the client's average message." : unlike);
+}
+
 function showPulse(state, text) {
   $("pulse").className = `pulse ${state}`;
   set($("pulse-text"), text);
@@ -183,6 +221,9 @@ function show(sample) {
   if (sample.everything) { showKpi(sample.kpi, sample.history); showLedger(sample.kpi); }
   showPhases(sample.phases);
   chosen ??= sample.models.map((model) => model.client).sort((a, b) => a.localeCompare(b))[0] ?? null;
+  const own = sample.models.filter((model) => model.client === chosen);
+  if (!own.some((model) => model.model === chosenModel))
+    chosenModel = (own.find((model) => model.model.startsWith("open-")) ?? own[0])?.model ?? null;
   showModels(sample.models);
   const old = sample.trouble || Date.now() - sample.now_ms > AWAY_MS;
   showPulse(old ? "off" : "on", `${old ? "as of" : "live"} ${new Date(sample.now_ms).toLocaleTimeString("en-GB")}`);
@@ -193,6 +234,7 @@ async function turn() {
     if (!document.hidden) {
       show(await ask("/api/live"));
       await showClient();
+      if (turns++ % CARD_TURNS === 0) await showReasons();
     }
   } catch (error) {
     showPulse("off", "no answer");
