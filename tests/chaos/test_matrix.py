@@ -12,4 +12,4 @@ def test_both_sets_have_the_rows_they_promise():
 
 def test_a_word_chooses_rows_of_any_set():
     """Upper and lower case are the same."""
-    assert [row.fault for row in chosen(["FLUSHED"], short=True)] == ["Redis flushed"]
+    assert [row.fault for row in chosen(["ROLLED"], short=True)] == ["Redis rolled back"]

@@ -31,6 +31,7 @@ from sendtide.stages.stage import Stage
 from sendtide.state import SnapshotStore
 from sendtide.state.seen import SeenSet
 from sendtide.transport.committer import Committer
+from sendtide.transport.transactional_client import TransactionalClient
 
 __all__ = ["BREAKS", "POINTS", "main"]
 
@@ -72,10 +73,16 @@ def _mid_snapshot(number: int, signum: int) -> None:
     SnapshotStore._put = put  # type: ignore[method-assign]
 
 
+def _before_commit(number: int, signum: int) -> None:
+    """Offsets go in transactions where there are any, and by themselves elsewhere."""
+    _stopping(TransactionalClient, "write", number, signum)
+    _stopping(Committer, "commit", number, signum)
+
+
 POINTS: Final[dict[str, Callable[[int, int], None]]] = {
     "before_apply": lambda n, s: _stopping(RecipientStage, "apply", n, s),
     "after_apply": lambda n, s: _stopping(RecipientStage, "apply", n, s, after=True),
-    "before_commit": lambda n, s: _stopping(Committer, "commit", n, s),
+    "before_commit": _before_commit,
     "before_snapshot": lambda n, s: _stopping(SnapshotStore, "write", n, s),
     "mid_snapshot": _mid_snapshot,
     "before_publish": lambda n, s: _stopping(RedisSink, "write_recipients", n, s),

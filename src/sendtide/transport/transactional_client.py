@@ -49,6 +49,7 @@ class TransactionalClient:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = dict(config)
         self._client: Producer | None = None
+        self._beginning: Producer | None = None
         self._fenced_at: deque[float] = deque(maxlen=_RIVALS)
 
     def ready(self) -> None:
@@ -57,10 +58,19 @@ class TransactionalClient:
         Raises:
             KafkaException: the broker does not answer, or refuses.
         """
-        if self._client is None:
+        if self._client is not None:
+            return
+        client = self._beginning
+        if client is None:
             client = Producer({**self._config, "error_cb": self._on_error}, logger=_log)
+        self._beginning = client  # asked again, the same client goes on where it stands
+        try:
             patiently(client.init_transactions)
-            self._client = client
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                self._beginning = None
+            raise
+        self._client, self._beginning = client, None
 
     def write(
         self,

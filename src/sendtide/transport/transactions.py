@@ -41,6 +41,8 @@ __all__ = ["Membership", "Tenure", "TransactionWriter"]
 
 _log = logging.getLogger(__name__)
 
+#: Attempts of half a minute each: a coordinator may be loading, as after a broker's restart.
+_STARTS: Final = 4
 _RETRY_S: Final = 0.1
 _LONGEST_RETRY_S: Final = 2.0
 
@@ -115,7 +117,14 @@ class TransactionWriter:
         Raises:
             KafkaException: the broker does not answer, or refuses.
         """
-        await self._blocking(self._client.ready)
+        for attempt in range(_STARTS):
+            try:
+                await self._blocking(self._client.ready)
+                break
+            except KafkaException as error:
+                if attempt + 1 == _STARTS or not error.args[0].retriable():
+                    raise
+                _log.warning("transactions cannot begin yet: %s", error.args[0].str())
         self._task = asyncio.create_task(self._run())
 
     async def write(
