@@ -15,7 +15,7 @@ from sendtide.events.messages import (
     MAX_WINDOW_MS,
     MIN_TIME_MS,
 )
-from sendtide.gate import EngagementGate, RequestGate, SendGate, warm_up
+from sendtide.gate import EngagementGate, RequestGate, SendGate
 
 from .records import (
     ENGAGEMENT,
@@ -335,8 +335,7 @@ def test_chunk_borders_do_not_matter(kind):
 
 @GATES
 def test_an_empty_chunk_gives_an_empty_batch(kind):
-    """Also what `warm_up` relies on."""
-    warm_up()
+    """No rows, no refusals."""
     batch, refused = read(make_gate(kind), [])
     assert len(batch) == 0
     assert not refused

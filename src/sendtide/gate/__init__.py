@@ -14,7 +14,7 @@ all that is odd, `gate` and `inputs` put both together per topic.
 
 from sendtide.gate.authority import Reason, Refusal
 from sendtide.gate.gate import Gate, Refused
-from sendtide.gate.inputs import EngagementGate, RequestGate, SendGate, warm_up
+from sendtide.gate.inputs import EngagementGate, RequestGate, SendGate
 
 __all__ = [
     "EngagementGate",
@@ -24,5 +24,4 @@ __all__ = [
     "Refused",
     "RequestGate",
     "SendGate",
-    "warm_up",
 ]

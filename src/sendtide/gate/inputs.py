@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
+from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.creative import Creatives, codes_of, creative_of
 from sendtide.events.hashing import hash_identity
 from sendtide.events.messages import (
@@ -34,7 +34,7 @@ from sendtide.gate.compiled import (
 from sendtide.gate.creatives import CREATIVE_FIELDS, Drafts, Traits
 from sendtide.gate.gate import Gate
 
-__all__ = ["EngagementGate", "RequestGate", "SendGate", "warm_up"]
+__all__ = ["EngagementGate", "RequestGate", "SendGate"]
 
 I64 = NDArray[np.int64]
 
@@ -176,13 +176,3 @@ class RequestGate(Gate[RequestBatch]):
         batch.zone[row] = self._learn(ZONE_NAME, event.timezone)
         batch.segment[row] = self._learn(SEGMENT, event.segment)
         batch.ids[row] = event.id
-
-
-def warm_up() -> None:
-    """Compile the readers (or load them from numba's cache) before the first chunk comes."""
-    nothing = np.zeros(0, np.int64)
-    for gate in (SendGate, EngagementGate, RequestGate):
-        names = Names()
-        gate(max_future_ms=0, clients=names, sources=names, segments=names, zones=names).read(
-            [], [], nothing, nothing
-        )

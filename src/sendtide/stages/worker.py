@@ -13,7 +13,6 @@ import faust
 
 from sendtide.events.errors import Unavailable
 from sendtide.events.topics import MODELS
-from sendtide.gate import warm_up
 from sendtide.models import ModelDirectory
 from sendtide.sinks import RedisSink, Retention, WorkerBeat
 from sendtide.stages.client import ClientStage, client_settings
@@ -25,6 +24,7 @@ from sendtide.stages.ownership import Ownership
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.settings import WorkerSettings
 from sendtide.stages.stage import Outputs, Stage
+from sendtide.stages.warm_up import warm_up
 from sendtide.stages.watchdog import Watchdog, show_on_signal
 from sendtide.state import SnapshotStore
 from sendtide.transport import Settings, Tenure, TopicPartition, chunk_topic, configure
@@ -218,7 +218,7 @@ class Worker:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; 0 drained, 1 crashed."""
-        warm_up()
+        warm_up(self.settings.pipeline)
         try:
             return run_app(self.app)
         finally:
