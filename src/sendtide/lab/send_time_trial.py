@@ -105,13 +105,19 @@ def _makers(people: People, settings: TrialSettings) -> dict[str, Callable[[], P
     }
 
 
-def _learn(policy: Policy, people: People, regrets: list[float]) -> Iterator[None]:
+def _campaigns(people: People) -> list[tuple[I64, F64]]:
+    """Slots and their truths of each campaign."""
+    every = [_slots(campaign * _STEP_DAYS, people.n) for campaign in range(people.campaigns)]
+    return [(slots, people.truth(campaign, slots)) for campaign, slots in enumerate(every)]
+
+
+def _learn(
+    policy: Policy, people: People, campaigns: list[tuple[I64, F64]], regrets: list[float]
+) -> Iterator[None]:
     """Send every campaign; a step each."""
-    for campaign in range(people.campaigns):
-        slots = _slots(campaign * _STEP_DAYS, people.n)
+    for campaign, (slots, truth) in enumerate(campaigns):
         chosen = policy.choose(campaign, slots, learning=True)
         rows = np.arange(people.n)
-        truth = people.truth(campaign, slots)
         regrets.append(float((truth.max(axis=1) - truth[rows, chosen]).mean()))
         sent = slots[rows, chosen]
         policy.learn(campaign, sent, people.react(campaign, sent))
@@ -138,11 +144,11 @@ def _value(policy: Policy, people: People, windows: list[tuple[I64, F64]]) -> fl
 def run_trial(settings: TrialSettings, step: Callable[[], None]) -> TrialResult:
     """Run all policies; `step` is called after each campaign of each."""
     people = People(settings.recipients, settings.sends, settings.seed)
-    windows = _judged_windows(people)
+    campaigns, windows = _campaigns(people), _judged_windows(people)
     values, regret = {}, {}
     for name, make in _makers(people, settings).items():
         policy, regrets = make(), list[float]()
-        for _ in _learn(policy, people, regrets):
+        for _ in _learn(policy, people, campaigns, regrets):
             step()
         values[name], regret[name] = _value(policy, people, windows), float(np.mean(regrets))
         if isinstance(policy, Sendtide):
