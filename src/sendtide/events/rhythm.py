@@ -21,7 +21,7 @@ from numba import njit
 __all__ = ["BINS", "BIN_HOURS", "EVIDENCE", "FRESHNESS", "FRESHNESS_STEPS", "NEVER_AGE", "REACH_H"]
 __all__ += ["add_waiting", "engaged_age"]
 
-BIN_HOURS: Final = 3
+BIN_HOURS: Final = 2
 BINS: Final = 24 // BIN_HOURS
 EVIDENCE: Final = 2 * BINS + 1
 REACH_H: Final = 24

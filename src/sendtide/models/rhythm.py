@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from sendtide.events.rhythm import BINS, FRESHNESS, FRESHNESS_STEPS
 
-__all__ = ["DAY", "LEVELS", "POPULATION", "PRIOR", "SHAPES", "TABLES", "TYPES"]
+__all__ = ["DAY", "LEVELS", "MISFIT", "POPULATION", "PRIOR", "SHAPES", "TABLES", "TYPES"]
 __all__ += ["learn_populations", "log_shares", "posterior", "posterior_moments"]
 
 DAY: Final = 24
@@ -63,10 +63,9 @@ _EXP2: Final = np.array(
     np.float32,
 )
 """Polynomial of 2 ** f on [0, 1): a Chebyshev fit of degree 5, relative error below 3e-7."""
-_TEMPER: Final = np.float32(0.85)
-"""Power of the likelihood (Grünwald and van Ommen 2017, "Inconsistency of Bayesian inference for
-misspecified linear models, and a proposal for repairing it"): no person is exactly of the grid,
-rhythms drift, and an untempered posterior would be surer than it may be."""
+MISFIT: Final = np.float32(0.7)
+"""Deviation of a person's logits from the nearest curve of the grid: no person is exactly of it
+(two habits, weekends, drift), and the posterior over curves alone would be surer than it may be."""
 
 LEVELS: Final = len(_LEVELS) + 1
 """The last one is the never-opener."""
@@ -166,7 +165,7 @@ def posterior(evidence: Any, population: Any, tables: Any, weights: Any) -> Any:
             weights[level * SHAPES + shape] = population[level] + population[LEVELS + shape]
     none = population[LEVELS - 1]
     for b in range(BINS):
-        waited, opened = _TEMPER * evidence[b], _TEMPER * evidence[BINS + b]
+        waited, opened = evidence[b], evidence[BINS + b]
         if waited > 0 or opened > 0:
             none += opened * never[0] + waited * never[1]
             for t in range(types):

@@ -11,7 +11,8 @@ Populations are all clients (opt-in), a client, a segment; each one's shares are
 plus `strength` recipients of the one above it.
 
 Intervals take the posterior of a score as logit-normal, its mean and variance being those of the
-posterior over rhythms (delta method: deviation of the logit = deviation / (mean * (1 - mean))).
+posterior over rhythms (delta method: deviation of the logit = deviation / (mean * (1 - mean))), and
+`MISFIT` beside it, for what the rhythms leave out.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from sendtide.events.rhythm import (
 )
 from sendtide.models.rhythm import (
     DAY,
+    MISFIT,
     POPULATION,
     PRIOR,
     TABLES,
@@ -208,7 +210,8 @@ def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables
         for h in range(DAY):
             p = one - mean[h]
             variance = max(square[h] - mean[h] * mean[h], np.float32(0))
-            deviations[i, h] = np.sqrt(variance) / (p * mean[h])
+            odds_deviation = np.sqrt(variance) / (p * mean[h])
+            deviations[i, h] = np.sqrt(odds_deviation * odds_deviation + MISFIT * MISFIT)
             odds = p / mean[h]
             for day in range(DAYS):
                 scaled = odds * factors[rows[i], day]
