@@ -52,7 +52,7 @@ class TrialSettings:
     seed: int = 1
     recipients: int = 3_000
     sends: int = 30
-    explore_share: float = 0.2
+    explore_share: float = 1.0
     control_share: float = 0.05
 
 

@@ -3,9 +3,9 @@
 Time to open is a survival time. A message that came in local hour h and is not yet open after `a`
 hours is opened in the next one with probability `1 - exp(-rate(h + a) * freshness(a))`, where rate
 is the recipient's presence by hour of the day and freshness, known, how visible it still is
-(`events.rhythm`). A recipient's evidence is, by three-hour bin of the day, for how long mail waited
-and how often it was opened, so its likelihood is that of exposures and events, whatever the sender's
-habit (Holford 1980, "The analysis of rates and of survivorship using log-linear models")::
+(`events.rhythm`). A recipient's evidence is, by bin of the day, for how long mail waited and how
+often it was opened, so its likelihood is that of exposures and events, whatever the sender's habit
+(Holford 1980, "The analysis of rates and of survivorship using log-linear models")::
 
     sum over bins of opens(b) * log(1 - exp(-rate(b))) - waiting(b) * rate(b)
 

@@ -186,9 +186,7 @@ def erase(
 
 
 @njit(cache=True)
-def _merge_rhythm(
-    send: Any, row: Any, newest: Any, period: Any, rhythm: Any, waiting: Any
-) -> None:
+def _merge_rhythm(send: Any, row: Any, newest: Any, period: Any, rhythm: Any, waiting: Any) -> None:
     """Count a retired send in the half of its period; a half two back is forgotten.
 
     newest: the recipient's newest period before this send.
