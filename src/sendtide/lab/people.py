@@ -84,9 +84,10 @@ class People:
 
     def attention(self, campaign: int, local_hours: I64) -> F64:
         """P(open) within each of these local hours since 1970, (n, s), of a message just come."""
-        weekday, hour = (local_hours // 24 + 3) % 7, local_hours % 24 + 0.5
+        weekday: I64 = (local_hours // 24 + 3) % 7
+        hour = (local_hours % 24 + 0.5).astype(np.float64)
         shift = self._drift * campaign / self.campaigns
-        late = np.where(weekday >= 5, self._weekend_shift[:, None], 0)
+        late: F64 = np.where(weekday >= 5, self._weekend_shift[:, None], 0)
         main = self._bump(hour - late, self._hour + shift, self._width)
         second = self._bump(hour - late, self._second_hour + shift, self._second_width)
         shape = np.maximum(main, self._second_share[:, None] * second)
@@ -110,15 +111,19 @@ class People:
             unopened += np.log1p(-attention[:, age : age + starts] * self._fresh[:, age : age + 1])
         return np.asarray(-np.expm1(np.take_along_axis(unopened, sent_hours - first, axis=1)))
 
+    def hazards(self, campaign: int, sent_hours: I64) -> F64:
+        """(n, 48) P(open) in each whole hour after the send of one message to each, if not yet."""
+        local = (sent_hours + self.zone_hours)[:, None] + np.arange(_HOURS)
+        return self.attention(campaign, local) * self._fresh
+
     def react(self, campaign: int, sent_hours: I64) -> Outcomes:
         """What becomes of one message to each, sent in hour (n,); the same draws for any policy."""
         rng = np.random.default_rng([self._seed, 2, campaign])
         chance = rng.random((self.n, _HOURS))
         click, machine, within = rng.random((3, self.n))
         at_once_s = np.minimum(60 * np.exp(np.log(15) + rng.standard_normal(self.n)), 3_599)
-        local = (sent_hours + self.zone_hours)[:, None] + np.arange(_HOURS)
-        happens = chance < self.attention(campaign, local) * self._fresh
-        opened, age = happens.any(axis=1), happens.argmax(axis=1)
+        happens = chance < self.hazards(campaign, sent_hours)
+        opened, age = np.asarray(happens.any(axis=1)), happens.argmax(axis=1)
         delay = np.where(age == 0, at_once_s, 3_600.0 * (age + within))
         return Outcomes(
             opened=opened,

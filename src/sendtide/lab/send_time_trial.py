@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.clients import LiftSummary
+from sendtide.lab.informed import Informed
 from sendtide.lab.own_policy import Sendtide
 from sendtide.lab.people import HABIT_HOUR, People
 from sendtide.lab.rules import (
@@ -41,7 +42,7 @@ _JUDGED_DAYS: Final = 7
 _BINS: Final = 15
 POLICIES: Final = (
     *("sendtide", "random", "client_best_hour", "open_histogram", "bronto_rule", "thompson_12"),
-    *("river_logistic", "now", "oracle"),
+    *("river_logistic", "informed", "now", "oracle"),
 )
 
 
@@ -60,7 +61,8 @@ class TrialSettings:
 class TrialResult:
     """What came out; names are the keys of `sendtide lab simulate --json`.
 
-    oracle_lift_share: of the oracle's lift in true P(open) over sending now, after the last send.
+    oracle_lift_share: of the oracle's lift in true P(open) over sending now, after the last send;
+    `informed` is what a learner who knows how people are drawn gets of it.
     open_probability: true, of the slots each policy names then. regret: true P(open) of the best
     slot less that of the chosen one, mean over all sends of learning. interval_coverage: share of
     recipients' slots whose 95% interval holds the truth. ece: expected calibration error of what
@@ -96,7 +98,15 @@ def _slots(day: int, n: int) -> I64:
 
 
 def _makers(people: People, settings: TrialSettings) -> dict[str, Callable[[], Policy]]:
-    rules = (RandomSlot, ClientBestHour, OpenHistogram, BrontoRule, Thompson12, RiverLogistic)
+    rules = (
+        RandomSlot,
+        ClientBestHour,
+        OpenHistogram,
+        BrontoRule,
+        Thompson12,
+        RiverLogistic,
+        Informed,
+    )
     rules_by_name = dict(zip(POLICIES[1:], (*rules, Now, Oracle), strict=True))
     shares = settings.explore_share, settings.control_share
     return {
