@@ -12,7 +12,7 @@ from sendtide.events.hashing import ARMS, in_control
 from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE
 from sendtide.models import ModelDirectory
 from sendtide.models.policy import ODDS, choose, unit
-from sendtide.models.rhythm import LATE, PRIOR, SHAPES, TABLES, posterior
+from sendtide.models.rhythm import PRIOR, SHAPES, TABLES, posterior
 
 REQUESTS = 20_000
 SLOTS = 24
@@ -90,8 +90,8 @@ def test_another_salt_draws_another_control_group():
 def one_by_one(evidence, scores, shares, factors, hours, controlled, control, explore, key):
     """The policy as its docstring has it, one request in plain numpy."""
     n, odds = len(hours), TABLES[2].astype(float) / (1 - TABLES[2].astype(float))
-    weights, late = np.empty(len(odds), np.float32), np.empty(LATE, np.float32)
-    posterior(evidence, shares, TABLES, weights, late)
+    weights = np.empty(len(odds), np.float32)
+    posterior(evidence, shares, TABLES, weights)
     best = int(np.argmax(scores[hours]))
     curves = odds[:, hours % 24] * factors[hours // 24].astype(float)
     counted = (np.arange(len(odds)) % SHAPES != 0) & (weights >= np.float32(1e-7))
