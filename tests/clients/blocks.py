@@ -14,7 +14,7 @@ from sendtide.events.examples import (
     ExampleKind,
 )
 from sendtide.events.hashing import GROUPS
-from sendtide.events.rhythm import BINS, EVIDENCE
+from sendtide.events.rhythm import BINS, EVIDENCE, FRESHNESS_STEPS
 
 START_MS = 1_780_000_000_000
 CREATIVES = np.concatenate(
@@ -78,9 +78,10 @@ def example_rows(
     rows = {name: columns[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
     content = rng.normal([60, 400, 20, 6, 1], [20, 200, 8, 4, 1], (n, 5))
     rows["content"] = np.where(rng.random((n, 5)) < 0.05, np.nan, content).astype(np.float32)
-    rows["evidence"] = np.zeros((n, EVIDENCE), np.uint8)
-    rows["evidence"][:, :BINS] = rng.integers(0, 4, (n, BINS))
-    rows["evidence"][:, BINS : 2 * BINS] = rng.integers(0, rows["evidence"][:, :BINS] + 1)
+    rows["evidence"] = np.zeros((n, EVIDENCE), np.uint16)
+    rows["evidence"][:, :BINS] = rng.integers(0, 4 * FRESHNESS_STEPS, (n, BINS))
+    rows["evidence"][:, BINS : 2 * BINS] = rng.integers(0, 2, (n, BINS))
+    rows["evidence"][:, 2 * BINS] = rng.integers(12, 20, n)
     return rows
 
 

@@ -147,7 +147,7 @@ def test_the_example_schema_describes_a_real_block():
     """Meta by the schema, columns by name and dtype."""
     columns = {name: np.zeros(2, dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
     columns["content"] = np.zeros((2, 5), "<f4")
-    columns["evidence"] = np.zeros((2, EVIDENCE), "|u1")
+    columns["evidence"] = np.zeros((2, EVIDENCE), "<u2")
     block = ExampleBlock(kind="label", origin=3, clients=["c"], segments=[""], columns=columns)
     meta, packed = unpack(block.to_bytes())
     schema = schema_of(topics.EXAMPLES)

@@ -7,7 +7,7 @@ import pytest
 
 from sendtide.lab.people import People
 from sendtide.lab.rules import bronto_hour
-from sendtide.lab.send_time_trial import TrialSettings, calibration_error, run_trial
+from sendtide.lab.send_time_trial import POLICIES, TrialSettings, calibration_error, run_trial
 
 
 def opens(*hours):
@@ -53,9 +53,10 @@ def test_the_trial_is_repeatable_and_in_order():
     steps = []
     one, again = (run_trial(settings, lambda: steps.append(1)) for _ in range(2))
     assert one == again
-    assert len(steps) == 2 * 9 * 12
+    assert len(steps) == 2 * len(POLICIES) * 12
     share = one.oracle_lift_share
     assert share["open_histogram"] <= 0.2 < share["sendtide"] < 1
+    assert share["sendtide"] < share["informed"] < 1
     assert max(one.open_probability, key=one.open_probability.get) == "oracle"
     assert one.regret["oracle"] == 0
     opens = one.control_group["open"]

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sendtide.events.hashing import ARMS, in_control
-from sendtide.events.rhythm import BINS, EVIDENCE
+from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE
 from sendtide.models import ModelDirectory
 from sendtide.models.policy import ODDS, choose, unit
-from sendtide.models.rhythm import LATE, PRIOR, SHAPES, TABLES, posterior
+from sendtide.models.rhythm import PRIOR, SHAPES, TABLES, posterior
 
 REQUESTS = 20_000
 SLOTS = 24
@@ -37,7 +37,8 @@ def decided(evidence, control, explore, keys, start=100, salt=""):
 def evening_person():
     evidence = np.zeros(EVIDENCE)
     evidence[:BINS] = 4
-    evidence[BINS + 6] = 3
+    evidence[BINS + 19 // BIN_HOURS] = 3
+    evidence[2 * BINS] = 20
     return evidence
 
 
@@ -72,7 +73,7 @@ def test_the_optimised_slot_is_the_best_of_the_window():
     """Without control and exploring, the highest score is taken, with probability one."""
     keys = np.arange(1, 100, dtype=np.uint64)
     slot, propensity, arm = decided(evening_person(), 0.0, 0.0, keys, start=0)
-    assert set(slot.tolist()) <= {18, 19, 20}
+    assert set(slot.tolist()) <= {17, 18, 19, 20}
     assert set(propensity.tolist()) == {1.0}
     assert set(arm.tolist()) == {ARMS.index("optimised")}
 
@@ -89,8 +90,8 @@ def test_another_salt_draws_another_control_group():
 def one_by_one(evidence, scores, shares, factors, hours, controlled, control, explore, key):
     """The policy as its docstring has it, one request in plain numpy."""
     n, odds = len(hours), TABLES[2].astype(float) / (1 - TABLES[2].astype(float))
-    weights, late = np.empty(len(odds), np.float32), np.empty(LATE, np.float32)
-    posterior(evidence, shares, TABLES, weights, late)
+    weights = np.empty(len(odds), np.float32)
+    posterior(evidence, shares, TABLES, weights)
     best = int(np.argmax(scores[hours]))
     curves = odds[:, hours % 24] * factors[hours // 24].astype(float)
     counted = (np.arange(len(odds)) % SHAPES != 0) & (weights >= np.float32(1e-7))

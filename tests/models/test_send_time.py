@@ -1,13 +1,13 @@
-"""Hours are judged by prompt opens per send, of a recipient as one of its population."""
+"""Hours are judged by opens per hour of waiting, of a recipient as one of its population."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sendtide.events.hashing import hash_text
-from sendtide.events.rhythm import BINS, EVIDENCE
-from sendtide.models import ALL_CLIENTS, ModelDirectory, ModelState, SendTime
-from sendtide.models.rhythm import LATE, LEVELS, POPULATION, PRIOR, SHAPES, TABLES, TYPES, posterior
+from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, FRESHNESS, FRESHNESS_STEPS
+from sendtide.models import ALL_CLIENTS, ModelDirectory, ModelState, SendTime, rhythm
+from sendtide.models.rhythm import LEVELS, POPULATION, PRIOR, SHAPES, TABLES, TYPES, posterior
 from sendtide.models.send_time import add_counts, day_factors, score_recipients, teach_rhythms
 
 
@@ -52,13 +52,15 @@ def test_the_compiled_model_equals_the_readable_one():
         "clicked": np.zeros(n, np.uint8),
         "open_delay_s": rng.integers(10, 40_000, n),
         "send_offset": np.arange(n),
-        "evidence": np.zeros((n, EVIDENCE), np.uint8),
+        "evidence": np.zeros((n, EVIDENCE), np.uint16),
     }
     who = rng.integers(0, people, n)
     model = SendTime()
     for i in range(n):
         x = {"client": "c", "segment": "s", "recipient": str(who[i])}
-        rows["evidence"][i] = model._recipients.get(("c", str(who[i])), np.zeros(EVIDENCE))
+        known = model._recipients.get(("c", str(who[i])), np.zeros(EVIDENCE))
+        steps = np.repeat([FRESHNESS_STEPS, 1], [BINS, EVIDENCE - BINS])
+        rows["evidence"][i] = np.rint(known * steps)
         delay = {"hour_of_week": rows["hour_of_week"][i], "delay_s": rows["open_delay_s"][i]}
         model.learn_one(x | delay, bool(rows["opened"][i]))
     tables, population = np.zeros((2, 1, 168), np.int64), np.zeros((1, POPULATION))
@@ -82,54 +84,65 @@ def test_the_compiled_model_equals_the_readable_one():
     assert found.versions.tolist() == [3] * 5
 
 
-def test_the_posterior_is_bayes_rule_over_the_grid():
-    """Against a plain double-precision sum over every type, late value and the never-opener."""
-    evidence = np.zeros(EVIDENCE, np.float32)
-    evidence[[2, 6]], evidence[[BINS + 6]], evidence[2 * BINS] = (5, 4), 3, 1
-    weights, late = np.empty(TYPES, np.float32), np.empty(LATE, np.float32)
-    never = posterior(evidence, np.log(PRIOR).astype(np.float32), TABLES, weights, late)
+def evidence_of(waited=(), opened=(), sends=1):
+    """Hours of the day to hours waited, and hours of the day in which a message was opened."""
+    evidence = np.zeros(EVIDENCE)
+    for hour, long in waited:
+        evidence[hour // BIN_HOURS] += long
+    for hour in opened:
+        evidence[BINS + hour // BIN_HOURS] += 1
+    evidence[2 * BINS] = sends
+    return evidence
 
-    curves, lates = TABLES[2].astype(float), TABLES[3][2].astype(float)
-    q = curves.reshape(TYPES, BINS, -1).mean(axis=2)
-    sent, opened = evidence[:BINS], evidence[BINS : 2 * BINS]
-    power = 0.7
-    rhythm = np.exp(power * (opened * np.log(q) + (sent - opened) * np.log(1 - q)).sum(axis=1))
-    prior = np.outer(PRIOR[: LEVELS - 1], PRIOR[LEVELS : LEVELS + SHAPES]).ravel()
-    chance = PRIOR[-LATE:] * (lates * (1 - lates) ** 5) ** power
-    some = np.outer(prior * rhythm, chance)
-    epsilon = float(TABLES[4][2])
-    none = PRIOR[LEVELS - 1] * (epsilon**4 * (1 - epsilon) ** 5) ** power
+
+def test_the_posterior_is_bayes_rule_over_the_grid():
+    """Against a plain double-precision sum over every type and the never-opener."""
+    evidence = evidence_of([(6, 5), (18, 4)], [18, 18, 19], 5).astype(np.float32)
+    weights = np.empty(TYPES, np.float32)
+    never = posterior(evidence, np.log(PRIOR).astype(np.float32), TABLES, weights)
+
+    rates = -TABLES[1].astype(float).T
+    waited, opened = evidence[:BINS], evidence[BINS : 2 * BINS]
+    chance = np.exp((opened * np.log(1 - np.exp(-rates)) - waited * rates).sum(axis=1))
+    some = np.outer(PRIOR[: LEVELS - 1], PRIOR[LEVELS:]).ravel() * chance
+    rate = -float(TABLES[3][1])
+    none = PRIOR[LEVELS - 1] * ((1 - np.exp(-rate)) ** 3 * np.exp(-9 * rate))
     total = some.sum() + none
 
-    assert np.allclose(weights, some.sum(axis=1) / total, atol=2e-3)
-    assert np.allclose(late, chance / chance.sum(), atol=1e-5)
+    assert np.allclose(weights, some / total, atol=2e-3)
     assert abs(never - none / total) < 2e-3
+
+
+def test_a_curve_is_the_survival_of_a_message_through_its_hours():
+    """P(open) of a send is one less the product of not being opened in each hour after it."""
+    rates = np.exp(rhythm._LEVELS[:, None, None] + rhythm._shapes())
+    rates = np.minimum(rates, rhythm._MOST).reshape(-1, 24)
+    for kind in (0, 5, SHAPES * 4 + 30):
+        for hour in (0, 9, 23):
+            unopened = 1.0
+            for age, steps in enumerate(FRESHNESS):
+                unopened *= np.exp(-rates[kind, (hour + age) % 24] * steps / FRESHNESS_STEPS)
+            assert abs(TABLES[2][kind, hour] - (1 - unopened)) < 1e-5
 
 
 def test_an_hour_does_not_look_good_for_being_used_often():
     """Thirty sends at nine with three opens lose against three in the evening with two."""
-    evidence = np.zeros(EVIDENCE)
-    evidence[[3, 6]], evidence[[BINS + 3, BINS + 6]] = (30, 3), (3, 2)
+    evidence = evidence_of([(9, 28), (19, 1.5)], [9, 9, 9, 19, 19], 33)
     scores, deviations = scored(evidence)
-    assert scores[0, 19] > 2 * scores[0, 10]
-    assert deviations[0, 19] > deviations[0, 10]
+    assert scores[0, 19] > 1.4 * scores[0, 9]
+    assert deviations[0, 19] > deviations[0, 9]
 
 
-def test_a_late_open_says_nothing_of_the_hour():
-    """It raises every hour's probability and none above another."""
-    none, late = np.zeros(EVIDENCE), np.zeros(EVIDENCE)
-    none[:BINS] = late[:BINS] = 1
-    late[2 * BINS] = 1
-    (before, _), (after, _) = scored(none), scored(late)
-    assert (after > before).all()
-    assert abs(np.ptp(after[0]) - np.ptp(before[0])) < 0.05
+def test_a_late_open_speaks_for_its_own_hour():
+    """Sent in the morning, opened in the evening: the evening is the better time."""
+    waiting = [(hour, 1.0) for hour in range(8, 20)]
+    scores, _ = scored(evidence_of(waiting, [20, 20], 6))
+    assert scores[0, 19] > 1.3 * scores[0, 8]
 
 
 def test_who_never_opens_is_told_so():
     """Thirty silent sends leave little hope, and little doubt."""
-    evidence = np.zeros(EVIDENCE)
-    evidence[:BINS] = 4
-    scores, _ = scored(evidence)
+    scores, _ = scored(evidence_of([(hour, 3.2) for hour in range(24)], (), 32))
     assert scores.max() < 0.05
 
 
@@ -167,7 +180,7 @@ def test_a_population_that_has_had_enough_learns_from_one_label_in_sixteen():
         "clicked": np.zeros(64, np.uint8),
         "open_delay_s": np.full(64, 60),
         "send_offset": np.arange(64),
-        "evidence": np.zeros((64, EVIDENCE), np.uint8),
+        "evidence": np.zeros((64, EVIDENCE), np.uint16),
     }
     weights = []
     for i in range(64):

@@ -12,7 +12,7 @@ from oracle.recipients import admitted
 from oracle.recipients import labels as expected_labels
 from sendtide.events.columns import pack, unpack
 from sendtide.events.examples import PERIOD_MS
-from sendtide.events.rhythm import BINS, EVIDENCE, PROMPT_MS
+from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, FRESHNESS, REACH_H
 from sendtide.recipients import RecipientPartition, digest, restore, snapshot
 from sendtide.recipients.history import evidence_of
 from sendtide.recipients.tables import RHYTHM_PERIODS
@@ -167,26 +167,29 @@ def recounted(sends, engagements, settings):
         if (opened or clicked) and row["time"] + 2 * settings.horizon_ms > watermark_ms:
             continue
         evidence = found.setdefault(row["person"], [0] * EVIDENCE)
-        place = (row["time"] // HOUR % 24) // (24 // BINS)
-        evidence[place] += 1
-        reach_s = PROMPT_MS // 1000 * (2 if clicked else 1)
-        if (opened and delay_s < reach_s) or (clicked and not opened):
-            evidence[BINS + place] += 1
-        elif opened:
-            evidence[2 * BINS] += 1
+        hour, waited = row["time"] // HOUR % 24, REACH_H
+        if clicked and not opened:
+            waited, delay_s, opened = 0, 0, True
+        if opened and delay_s < 3600 * REACH_H * (2 if clicked else 1):
+            waited = min(delay_s // 3600, REACH_H)
+            evidence[BINS + (hour + delay_s // 3600) % 24 // BIN_HOURS] += 1
+        for age in range(waited):
+            evidence[(hour + age) % 24 // BIN_HOURS] += int(FRESHNESS[age])
+        evidence[2 * BINS] += 1
     return found
 
 
 @settings(max_examples=300)
 @given(topics=streams(), schedule=schedules())
 def test_hours_are_counted_as_an_independent_recount_has_them(topics, schedule):
-    """Sends and prompt opens by bin, and late opens, of retired sends, for any schedule."""
+    """Waiting and opens by bin, and sends, of retired sends, for any schedule."""
     sends = [s for s in topics[0] if not s.get("erase")]
     state, _ = run((sends, *topics[1:]), schedule, SHORT)
     expected = recounted(sends, topics[1], SHORT)
     for row in range(state.recipients):
-        both = state.rhythm[row].reshape(2, EVIDENCE).sum(axis=0).tolist()
-        assert both == expected.get(int(state.people["low"][row]), [0] * EVIDENCE)
+        waiting = state.waiting[row].astype(int).reshape(2, BINS).sum(axis=0).tolist()
+        counts = state.rhythm[row].astype(int).reshape(2, BINS + 1).sum(axis=0).tolist()
+        assert waiting + counts == expected.get(int(state.people["low"][row]), [0] * EVIDENCE)
 
 
 def test_old_halves_fade_in_any_order():
@@ -200,17 +203,17 @@ def test_old_halves_fade_in_any_order():
         for offset, k in enumerate(order):
             apply(state, 0, [{"id": k + 1, "client": 5, "person": 1, "time": times[k]}], offset)
         apply(state, 1, [{**ended, "time": times[2] + 99 * HOUR}], 0)
-        tables.append(state.rhythm[0].tolist())
+        tables.append(state.rhythm[0].tolist() + state.waiting[0].tolist())
     assert tables[0] == tables[1] == tables[2]
-    assert sum(tables[0]) == 1
+    assert sum(tables[0]) == 1 + FRESHNESS.sum()
 
     state = RecipientPartition(0, SETTINGS)
     apply(state, 0, [{"id": 1, "client": 5, "person": 1, "time": START}], 0)
     apply(state, 1, [{**ended, "time": START + 99 * HOUR}], 0)
     ages = START // half_ms * half_ms + np.array([half_ms // 2, 3 * half_ms // 2, 2 * half_ms])
     rows = np.zeros(3, np.int32)
-    faded = evidence_of(rows, ages, state.people, state.rhythm, state.pending, settled=False)
-    assert faded.sum(axis=1).tolist() == [1, 0.5, 0]
+    faded = evidence_of(rows, ages, state.people, *state._base(), state.pending, settled=False)
+    assert faded[:, 2 * BINS].tolist() == [1, 0.5, 0]
 
 
 def test_what_is_late_is_counted_and_changes_nothing():
@@ -287,7 +290,7 @@ def test_a_machine_open_is_marked_and_is_no_open():
 
     assert labels["machine_opened"].tolist() == [1]
     assert labels["opened"].tolist() == [0]
-    assert state.live(np.zeros(1, np.int32)).evidence.tolist()[0][BINS:] == [0] * (BINS + 1)
+    assert state.live(np.zeros(1, np.int32)).evidence.tolist()[0][BINS : 2 * BINS] == [0] * BINS
 
 
 def test_a_send_alone_changes_its_recipient():

@@ -22,13 +22,15 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Of people and of chance.")] = 1,
     recipients: Annotated[int, typer.Option(min=10, max=1_000_000)] = 3_000,
     sends: Annotated[int, typer.Option(min=1, max=1_000, help="To each recipient.")] = 30,
-    explore: Annotated[float, typer.Option(min=0, max=1, help="Share that explores.")] = 0.2,
+    explore: Annotated[float, typer.Option(min=0, max=1, help="Share that explores.")] = 1.0,
     json: JsonFile = None,
 ) -> None:
     """Let send time and published rules learn side by side, and judge them by the truth.
 
     Simulated people have rhythms, time zones, drift, fatigue; some never open, some have machines
-    that open. Every policy sends to its own copy of them, then names its best slots.
+    that open. Every policy sends to its own copy of them, then names its best slots. All of send
+    time's sends explore while it learns, as Thompson sampling does, but for its control group; a
+    smaller share loses less meanwhile and knows less in the end.
 
     Example: `sendtide lab simulate --seed 7 --json -`
     """

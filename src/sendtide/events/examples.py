@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from sendtide.events.columns import pack, unpack
 from sendtide.events.creative import ANGLES, BUCKETS, CREATIVE, NO_PLACE
 from sendtide.events.errors import CorruptData
+from sendtide.events.rhythm import EVIDENCE
 
 __all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "PERIODS", "PERIOD_BITS", "PERIOD_MS"]
 __all__ += ["CONTROL_ARM", "NO_ARM", "REST_ARM", "ExampleBlock", "ExampleKind"]
@@ -73,9 +74,9 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
 }
 """Column name to dtype; two more have rows of their own: `content`, (n, 5) float32, NaN where
-absent, and `evidence`, (n, rhythm.EVIDENCE) uint8, of labels: the recipient's hours before it."""
+absent, and `evidence`, (n, rhythm.EVIDENCE) uint16, of labels: the recipient's hours before it."""
 
-_VERSION: Final = "1.2"
+_VERSION: Final = "1.3"
 _SINCE: Final = {
     **dict.fromkeys(("period_sends", "period_opens", "period"), 1),
     **dict.fromkeys(("bounced", "unsubscribed", "complained"), 1),
@@ -84,6 +85,8 @@ _SINCE: Final = {
 """Minor version that brought a column; blocks of older ones are read with zeros in its place."""
 _ARMS_SINCE: Final = 2
 """Blocks of older minor versions are read with arms not known."""
+_EVIDENCE_SINCE: Final = 3
+"""Blocks of older minor versions, whose evidence was of other facts, are read with none."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,8 +133,10 @@ class ExampleBlock:
         columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in later}
         if int(minor or 0) < _ARMS_SINCE:
             columns["arm"] = np.full(n, NO_ARM, np.uint8)
+        if int(minor or 0) < _EVIDENCE_SINCE:
+            columns["evidence"] = np.zeros((n, EVIDENCE), "<u2")
         creatives = _creatives(columns.pop("creatives", None))
-        wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "|u1"}
+        wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "<u2"}
         lengths = {len(columns[name]) for name in wanted if name in columns}
         wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]
         if wrong or len(lengths) != 1:

@@ -67,7 +67,7 @@ def _columns(named: dict[str, str]) -> dict[str, dict[str, Any]]:
         "row_shape": [len(CONTENT_FIELDS)],
         "fields": list(CONTENT_FIELDS),
     }
-    columns["evidence"] = {"dtype": "|u1", "row_shape": [EVIDENCE]}
+    columns["evidence"] = {"dtype": "<u2", "row_shape": [EVIDENCE]}
     fields = [[name, *about] for name, *about in CREATIVE.descr]
     columns["creatives"] = {
         "dtype": "|u1",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.clients import LiftSummary
+from sendtide.lab.informed import Informed
 from sendtide.lab.own_policy import Sendtide
 from sendtide.lab.people import HABIT_HOUR, People
 from sendtide.lab.rules import (
@@ -41,7 +42,7 @@ _JUDGED_DAYS: Final = 7
 _BINS: Final = 15
 POLICIES: Final = (
     *("sendtide", "random", "client_best_hour", "open_histogram", "bronto_rule", "thompson_12"),
-    *("river_logistic", "now", "oracle"),
+    *("river_logistic", "informed", "now", "oracle"),
 )
 
 
@@ -52,7 +53,7 @@ class TrialSettings:
     seed: int = 1
     recipients: int = 3_000
     sends: int = 30
-    explore_share: float = 0.2
+    explore_share: float = 1.0
     control_share: float = 0.05
 
 
@@ -60,7 +61,8 @@ class TrialSettings:
 class TrialResult:
     """What came out; names are the keys of `sendtide lab simulate --json`.
 
-    oracle_lift_share: of the oracle's lift in true P(open) over sending now, after the last send.
+    oracle_lift_share: of the oracle's lift in true P(open) over sending now, after the last send;
+    `informed` is what a learner who knows how people are drawn gets of it.
     open_probability: true, of the slots each policy names then. regret: true P(open) of the best
     slot less that of the chosen one, mean over all sends of learning. interval_coverage: share of
     recipients' slots whose 95% interval holds the truth. ece: expected calibration error of what
@@ -96,7 +98,15 @@ def _slots(day: int, n: int) -> I64:
 
 
 def _makers(people: People, settings: TrialSettings) -> dict[str, Callable[[], Policy]]:
-    rules = (RandomSlot, ClientBestHour, OpenHistogram, BrontoRule, Thompson12, RiverLogistic)
+    rules = (
+        RandomSlot,
+        ClientBestHour,
+        OpenHistogram,
+        BrontoRule,
+        Thompson12,
+        RiverLogistic,
+        Informed,
+    )
     rules_by_name = dict(zip(POLICIES[1:], (*rules, Now, Oracle), strict=True))
     shares = settings.explore_share, settings.control_share
     return {
@@ -105,13 +115,19 @@ def _makers(people: People, settings: TrialSettings) -> dict[str, Callable[[], P
     }
 
 
-def _learn(policy: Policy, people: People, regrets: list[float]) -> Iterator[None]:
+def _campaigns(people: People) -> list[tuple[I64, F64]]:
+    """Slots and their truths of each campaign."""
+    every = [_slots(campaign * _STEP_DAYS, people.n) for campaign in range(people.campaigns)]
+    return [(slots, people.truth(campaign, slots)) for campaign, slots in enumerate(every)]
+
+
+def _learn(
+    policy: Policy, people: People, campaigns: list[tuple[I64, F64]], regrets: list[float]
+) -> Iterator[None]:
     """Send every campaign; a step each."""
-    for campaign in range(people.campaigns):
-        slots = _slots(campaign * _STEP_DAYS, people.n)
+    for campaign, (slots, truth) in enumerate(campaigns):
         chosen = policy.choose(campaign, slots, learning=True)
         rows = np.arange(people.n)
-        truth = people.truth(campaign, slots)
         regrets.append(float((truth.max(axis=1) - truth[rows, chosen]).mean()))
         sent = slots[rows, chosen]
         policy.learn(campaign, sent, people.react(campaign, sent))
@@ -138,11 +154,11 @@ def _value(policy: Policy, people: People, windows: list[tuple[I64, F64]]) -> fl
 def run_trial(settings: TrialSettings, step: Callable[[], None]) -> TrialResult:
     """Run all policies; `step` is called after each campaign of each."""
     people = People(settings.recipients, settings.sends, settings.seed)
-    windows = _judged_windows(people)
+    campaigns, windows = _campaigns(people), _judged_windows(people)
     values, regret = {}, {}
     for name, make in _makers(people, settings).items():
         policy, regrets = make(), list[float]()
-        for _ in _learn(policy, people, regrets):
+        for _ in _learn(policy, people, campaigns, regrets):
             step()
         values[name], regret[name] = _value(policy, people, windows), float(np.mean(regrets))
         if isinstance(policy, Sendtide):

@@ -96,7 +96,7 @@ class ModelDirectory:
             shares, factors = self._log_shares, self._factors
             tiers, versions = self._tiers[rows], self._versions[rows]
         scores, deviations = score_recipients(evidence, rows, shares, factors, TABLES)
-        sent = evidence[:, :BINS].sum(axis=1)
+        sent = evidence[:, 2 * BINS]
         return SlotScores(
             scores=scores,
             deviations=deviations,

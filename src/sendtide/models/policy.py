@@ -23,7 +23,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.events.hashing import mix
-from sendtide.models.rhythm import DAY, LATE, SHAPES, TABLES, TYPES, posterior
+from sendtide.models.rhythm import DAY, SHAPES, TABLES, TYPES, posterior
 
 __all__ = ["ODDS", "choose", "unit"]
 
@@ -156,7 +156,7 @@ def choose(
     hours, starts = windows
     n = len(rows)
     slots, told, arms = np.empty(n, np.int64), np.empty(n), np.empty(n, np.uint8)
-    weights, late = np.empty(TYPES, np.float32), np.empty(LATE, np.float32)
+    weights = np.empty(TYPES, np.float32)
     highest, best = np.empty(TYPES), np.empty(TYPES, np.int64)
     before, stranger = np.int64(-1), np.int64(-1)
     thompson = np.zeros(0)
@@ -171,7 +171,7 @@ def choose(
                 before, stranger = i, np.int64(-1)
             if known or stranger < 0:
                 thompson = np.empty(len(window))
-                posterior(evidence[i], logs[rows[i]], tables, weights, late)
+                posterior(evidence[i], logs[rows[i]], tables, weights)
                 _thompson(weights, best, thompson)
                 stranger = np.int64(-1) if known else i
         elif len(thompson) < len(window):

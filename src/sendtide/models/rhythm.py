@@ -1,14 +1,20 @@
 """Rhythms: a population of daily curves, and which of them a recipient's few numbers speak for.
 
-A message sent at local hour h is opened promptly (`events.rhythm`) with probability q(h), later
-with probability `late` whatever the hour, or never. So a recipient's evidence is, by three-hour bin
-of the day, how many messages were sent and how many of these were opened promptly, and one number:
-how many were opened late.
+Time to open is a survival time. A message that came in local hour h and is not yet open after `a`
+hours is opened in the next one with probability `1 - exp(-rate(h + a) * freshness(a))`, where rate
+is the recipient's presence by hour of the day and freshness, known, how visible it still is
+(`events.rhythm`). A recipient's evidence is, by bin of the day, for how long mail waited and how
+often it was opened, so its likelihood is that of exposures and events, whatever the sender's habit
+(Holford 1980, "The analysis of rates and of survivorship using log-linear models")::
 
-q is one of a grid of curves, `logit q(h) = level + amplitude * exp(k * (cos(h - phase) - 1))` (the
-bump is a von Mises density's shape), or that of a never-opener, a class of its own. `late` is one
-of a few values. A population is described by how often levels, shapes and late values occur;
-a recipient's posterior is the product of these and of Bernoulli likelihoods, summed over the grid.
+    sum over bins of opens(b) * log(1 - exp(-rate(b))) - waiting(b) * rate(b)
+
+and `q(h) = 1 - exp(-sum over a of rate(h + a) * freshness(a))` is P(open) of a message sent at h.
+
+rate is one of a grid of curves, `log rate(h) = level + amplitude * exp(k * (cos(h - phase) - 1))`
+(the bump is a von Mises density's shape), or that of a never-opener, a class of its own. A
+population is described by how often levels and shapes occur; a recipient's posterior is the
+product of these and of the likelihood, summed over the grid.
 
 Populations are learned by incremental expectation-maximisation (Neal and Hinton 1998, "A view of
 the EM algorithm that justifies incremental, sparse, and other variants"): each label replaces its
@@ -23,9 +29,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sendtide.events.rhythm import BINS
+from sendtide.events.rhythm import BINS, FRESHNESS, FRESHNESS_STEPS
 
-__all__ = ["DAY", "LATE", "LEVELS", "POPULATION", "PRIOR", "SHAPES", "TABLES", "TYPES"]
+__all__ = ["DAY", "LEVELS", "MISFIT", "POPULATION", "PRIOR", "SHAPES", "TABLES", "TYPES"]
 __all__ += ["learn_populations", "log_shares", "posterior", "posterior_moments"]
 
 DAY: Final = 24
@@ -33,13 +39,14 @@ DAY: Final = 24
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-_LEVELS: Final = np.array([-4.6, -3.8, -3.0, -2.2, -1.5, -0.8, 0.2])
-"""Logits of q away from the bump."""
+_LEVELS: Final = np.array([-6.5, -5.5, -4.6, -3.8, -3.0, -2.2, -1.4, -0.6])
+"""Logarithms of the rate away from the bump, an hour."""
 _BUMPS: Final = ((1.5, 3.0), (3.0, 3.0), (4.5, 3.0))
 """Amplitude and concentration of each family of bumps."""
-_LATE: Final = np.array([0.01, 0.03, 0.06, 0.12, 0.2, 0.32])
-_NEVER: Final = 0.003
-"""P(open) of a never-opener: a mistake, a tool that was not recognised."""
+_MOST: Final = 2.5
+"""Highest rate: nine in ten messages opened within the hour."""
+_NEVER: Final = 0.0015
+"""Rate of a never-opener: a mistake, a tool that was not recognised."""
 
 _NEGLIGIBLE: Final = np.float32(-8)
 """Logarithm of a weight, relative to the largest, below which a type is left out."""
@@ -56,18 +63,16 @@ _EXP2: Final = np.array(
     np.float32,
 )
 """Polynomial of 2 ** f on [0, 1): a Chebyshev fit of degree 5, relative error below 3e-7."""
-_TEMPER: Final = np.float32(0.7)
-"""Power of the likelihood (Grünwald and van Ommen 2017, "Inconsistency of Bayesian inference for
-misspecified linear models, and a proposal for repairing it"): no person is exactly of the grid,
-rhythms drift, and an untempered posterior would be surer than it may be."""
+MISFIT: Final = np.float32(0.7)
+"""Deviation of a person's logits from the nearest curve of the grid: no person is exactly of it
+(two habits, weekends, drift), and the posterior over curves alone would be surer than it may be."""
 
 LEVELS: Final = len(_LEVELS) + 1
 """The last one is the never-opener."""
 SHAPES: Final = 1 + len(_BUMPS) * DAY
-LATE: Final = len(_LATE)
 TYPES: Final = len(_LEVELS) * SHAPES
-POPULATION: Final = LEVELS + SHAPES + LATE
-"""Length of a population: expected recipients by level, by shape, by late value."""
+POPULATION: Final = LEVELS + SHAPES
+"""Length of a population: expected recipients by level, by shape."""
 
 
 def _shapes() -> F64:
@@ -81,35 +86,39 @@ def _shapes() -> F64:
     return np.array(rows)
 
 
-def _tables() -> tuple[F32, F32, F32, F32, F32, F32]:
-    curves = 1 / (1 + np.exp(-(_LEVELS[:, None, None] + _shapes())))
-    curves = curves.reshape(-1, DAY)
-    binned = curves.reshape(len(curves), BINS, -1).mean(axis=2).T
-    late = np.stack([np.log(_LATE), np.log1p(-_LATE), _LATE])
+def _chances(rates: F64) -> F64:
+    """P(open) of a message sent in each hour, (..., 24), of rates by hour."""
+    freshness = FRESHNESS / FRESHNESS_STEPS
+    hazards = [fresh * np.roll(rates, -age, axis=-1) for age, fresh in enumerate(freshness)]
+    return np.asarray(-np.expm1(-np.sum(hazards, axis=0)))
+
+
+def _tables() -> tuple[F32, F32, F32, F32, F32]:
+    rates = np.minimum(np.exp(_LEVELS[:, None, None] + _shapes()), _MOST).reshape(-1, DAY)
+    binned = rates.reshape(len(rates), BINS, -1).mean(axis=2).T
+    curves, never = _chances(rates), float(_chances(np.full(DAY, _NEVER))[0])
     return tuple(  # type: ignore[return-value]
         np.ascontiguousarray(table, np.float32)
         for table in (
-            np.log(binned) - np.log1p(-binned),
-            np.log1p(-binned),
+            np.log(-np.expm1(-binned)),
+            -binned,
             curves,
-            late,
-            np.array([np.log(_NEVER), np.log1p(-_NEVER), _NEVER]),
+            np.array([np.log(-np.expm1(-_NEVER)), -_NEVER, 1 - never]),
             np.concatenate([1 - curves, (1 - curves) ** 2], axis=1),
         )
     )
 
 
 TABLES: Final = _tables()
-"""Logits and log(1 - q) by (bin, type); q by (type, hour); late values and a never-opener's
-probability with their logarithms; 1 - q and its square by (type, 2 x hour). Types are levels times
-shapes, never-openers left out."""
+"""Log-likelihoods of an open and of an hour's waiting by (bin, type); q by (type, hour); a
+never-opener's two log-likelihoods and 1 - q; 1 - q and its square by (type, 2 x hour). Types are
+levels times shapes, never-openers left out."""
 
 
 def _prior() -> F64:
-    level = np.array([0.08, 0.12, 0.16, 0.18, 0.14, 0.08, 0.04, 0.2])
+    level = np.array([0.1, 0.12, 0.15, 0.16, 0.13, 0.08, 0.04, 0.02, 0.2])
     shape = np.concatenate([[0.2], np.full(SHAPES - 1, 0.8 / (SHAPES - 1))])
-    late = np.array([0.2, 0.25, 0.2, 0.17, 0.12, 0.06])
-    return np.concatenate([level, shape, late])
+    return np.concatenate([level, shape])
 
 
 PRIOR: Final = _prior()
@@ -143,40 +152,24 @@ def _exponentials(logs: Any, top: Any) -> Any:
 
 
 @njit(cache=True, fastmath=True)
-def posterior(evidence: Any, population: Any, tables: Any, weights: Any, late: Any) -> Any:
-    """Fill `weights` (levels x shapes,) and `late` (LATE,); return P(never-opener).
+def posterior(evidence: Any, population: Any, tables: Any, weights: Any) -> Any:
+    """Fill `weights` (levels x shapes,); return P(never-opener).
 
     evidence: (EVIDENCE,) counts, not necessarily whole. population: (POPULATION,) logarithms of
-    shares. `weights` sum to 1 - P(never-opener), `late` to 1.
+    shares. `weights` sum to 1 - P(never-opener).
     """
-    logits, refusals, _, late_tables, never, _ = tables
-    types, sends, prompt = len(weights), np.float32(0), np.float32(0)
+    presence, absence, _, never, _ = tables
+    types = len(weights)
     for level in range(LEVELS - 1):
         for shape in range(SHAPES):
             weights[level * SHAPES + shape] = population[level] + population[LEVELS + shape]
+    none = population[LEVELS - 1]
     for b in range(BINS):
-        sent, opened = _TEMPER * evidence[b], _TEMPER * evidence[BINS + b]
-        if sent > 0 or opened > 0:
-            sends += sent
-            prompt += opened
+        waited, opened = evidence[b], evidence[BINS + b]
+        if waited > 0 or opened > 0:
+            none += opened * never[0] + waited * never[1]
             for t in range(types):
-                weights[t] += opened * logits[b, t] + sent * refusals[b, t]
-    lately = _TEMPER * evidence[2 * BINS]
-    missed = max(sends - prompt - lately, np.float32(0))
-    top = np.float32(-1e30)
-    for j in range(LATE):
-        late[j] = population[LEVELS + SHAPES + j]
-        late[j] += lately * late_tables[0, j] + missed * late_tables[1, j]
-        top = max(top, late[j])
-    total = np.float32(0)
-    for j in range(LATE):
-        late[j] = np.exp(late[j] - top)
-        total += late[j]
-    for j in range(LATE):
-        late[j] /= total
-    some = top + np.log(total)
-    none = population[LEVELS - 1] + (prompt + lately) * never[0]
-    none += max(sends - prompt - lately, np.float32(0)) * never[1] - some
+                weights[t] += opened * presence[b, t] + waited * absence[b, t]
     top = none
     for t in range(types):
         top = max(top, weights[t])
@@ -188,31 +181,22 @@ def posterior(evidence: Any, population: Any, tables: Any, weights: Any, late: A
 
 
 @njit(cache=True, fastmath=True)
-def posterior_moments(
-    weights: Any, late: Any, never: Any, tables: Any, mean: Any, square: Any
-) -> None:
+def posterior_moments(weights: Any, never: Any, tables: Any, mean: Any, square: Any) -> None:
     """Fill (24,) mean and mean square of P(not opened | sent in that hour)."""
-    late_tables, never_tables, misses = tables[3], tables[4], tables[5]
+    never_miss, misses = tables[3][2], tables[4]
     sums = np.zeros(2 * DAY, np.float32)
     for t in range(len(weights)):
         weight = weights[t]
         if weight > np.float32(0):
             for j in range(2 * DAY):
                 sums[j] += weight * misses[t, j]
-    mean[:], square[:] = sums[:DAY], sums[DAY:]
-    kept, kept_square = np.float32(0), np.float32(0)
-    for j in range(LATE):
-        miss = np.float32(1) - late_tables[2, j]
-        kept += late[j] * miss
-        kept_square += late[j] * miss * miss
-    miss = np.float32(1) - never_tables[2]
     for h in range(DAY):
-        mean[h] = mean[h] * kept + never * miss
-        square[h] = square[h] * kept_square + never * miss * miss
+        mean[h] = sums[h] + never * never_miss
+        square[h] = sums[DAY + h] + never * never_miss * never_miss
 
 
 @njit(cache=True)
-def _add_posterior(sums: Any, weights: Any, late: Any, never: Any, factor: Any) -> None:
+def _add_posterior(sums: Any, weights: Any, never: Any, factor: Any) -> None:
     """Add a recipient's posterior, times `factor`, to a population's expected counts."""
     for level in range(LEVELS - 1):
         for shape in range(SHAPES):
@@ -220,15 +204,13 @@ def _add_posterior(sums: Any, weights: Any, late: Any, never: Any, factor: Any) 
             sums[level] += share
             sums[LEVELS + shape] += share
     sums[LEVELS - 1] += factor * never
-    for j in range(LATE):
-        sums[LEVELS + SHAPES + j] += factor * late[j] * (1 - never)
 
 
 @njit(cache=True)
 def log_shares(counts: Any, parent: Any, strength: Any, out: Any) -> None:
     """Fill `out` (POPULATION,) with logarithms of shares: counts plus `strength` of `parent`."""
     first = 0
-    for size in (LEVELS, SHAPES, LATE):
+    for size in (LEVELS, SHAPES):
         total = 0.0
         for i in range(first, first + size):
             total += max(counts[i], 0.0) + strength * parent[i]
@@ -253,16 +235,12 @@ def learn_populations(
     before, after: (n, EVIDENCE) of each label's recipient without and with it. factors: (n,) how
     many labels each stands for.
     """
-    weights = np.empty(TYPES, np.float32)
-    late, shares = np.empty(LATE, np.float32), np.empty(POPULATION, np.float32)
+    weights, shares = np.empty(TYPES, np.float32), np.empty(POPULATION, np.float32)
     for i in range(len(rows)):
         counts = populations[rows[i]]
         log_shares(counts, prior, strength, shares)
-        fresh = True
-        for b in range(BINS):
-            fresh = fresh and before[i, b] == 0
-        if not fresh:
-            never = posterior(before[i], shares, tables, weights, late)
-            _add_posterior(counts, weights, late, never, -factors[i])
-        never = posterior(after[i], shares, tables, weights, late)
-        _add_posterior(counts, weights, late, never, factors[i])
+        if before[i, 2 * BINS] > 0:
+            never = posterior(before[i], shares, tables, weights)
+            _add_posterior(counts, weights, never, -factors[i])
+        never = posterior(after[i], shares, tables, weights)
+        _add_posterior(counts, weights, never, factors[i])

@@ -11,7 +11,8 @@ Populations are all clients (opt-in), a client, a segment; each one's shares are
 plus `strength` recipients of the one above it.
 
 Intervals take the posterior of a score as logit-normal, its mean and variance being those of the
-posterior over rhythms (delta method: deviation of the logit = deviation / (mean * (1 - mean))).
+posterior over rhythms (delta method: deviation of the logit = deviation / (mean * (1 - mean))), and
+`MISFIT` beside it, for what the rhythms leave out.
 """
 
 from __future__ import annotations
@@ -25,9 +26,18 @@ from numpy.typing import NDArray
 from river import base
 
 from sendtide.events.hashing import mix
-from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, LATE, PROMPT, promptness
+from sendtide.events.rhythm import (
+    BIN_HOURS,
+    BINS,
+    EVIDENCE,
+    FRESHNESS_STEPS,
+    NEVER_AGE,
+    add_waiting,
+    engaged_age,
+)
 from sendtide.models.rhythm import (
     DAY,
+    MISFIT,
     POPULATION,
     PRIOR,
     TABLES,
@@ -37,7 +47,6 @@ from sendtide.models.rhythm import (
     posterior,
     posterior_moments,
 )
-from sendtide.models.rhythm import LATE as LATE_VALUES
 
 __all__ = [
     "ALL_LEARN_UNTIL",
@@ -100,9 +109,16 @@ def population_shares(counts: F64, parent: F64, strength: float) -> F64:
     return np.exp(out)
 
 
+def in_hours(travelled: NDArray[Any]) -> F32:
+    """(n, EVIDENCE) as examples carry it, with waiting in hours."""
+    evidence: F32 = travelled.astype(np.float32)
+    evidence[:, :BINS] /= FRESHNESS_STEPS
+    return evidence
+
+
 def with_outcome(columns: Mapping[str, NDArray[Any]]) -> F32:
     """(n, EVIDENCE) of label rows' recipients with those labels counted."""
-    after: F32 = columns["evidence"].astype(np.float32)
+    after = in_hours(columns["evidence"])
     _count_outcomes(
         columns["hour_of_week"],
         np.where(columns["opened"] != 0, columns["open_delay_s"].astype(np.int64) * 1000, -1),
@@ -114,14 +130,16 @@ def with_outcome(columns: Mapping[str, NDArray[Any]]) -> F32:
 
 @njit(cache=True)
 def _count_outcomes(hours: Any, delays_ms: Any, clicked: Any, evidence: Any) -> None:
+    steps = np.empty(BINS, np.int64)
     for i in range(len(hours)):
-        place = (hours[i] % DAY) // BIN_HOURS
-        evidence[i, place] += 1
-        how = promptness(delays_ms[i], clicked[i] != 0)
-        if how == PROMPT:
-            evidence[i, BINS + place] += 1
-        elif how == LATE:
-            evidence[i, 2 * BINS] += 1
+        steps[:] = 0
+        age = engaged_age(delays_ms[i], clicked[i] != 0)
+        add_waiting(hours[i], age, steps)
+        for b in range(BINS):
+            evidence[i, b] += steps[b] / FRESHNESS_STEPS
+        if age != NEVER_AGE:
+            evidence[i, BINS + ((hours[i] + age) % DAY) // BIN_HOURS] += 1
+        evidence[i, 2 * BINS] += 1
 
 
 def teach_rhythms(
@@ -141,7 +159,7 @@ def teach_rhythms(
     chosen = ~large | (mix_column(columns["send_offset"]) % np.uint64(_ONE_IN) == 0)
     part = {name: columns[name][chosen] for name in RHYTHM_COLUMNS}
     factors = np.where(large[chosen], np.float32(_ONE_IN), np.float32(1))
-    before = part["evidence"].astype(np.float32)
+    before = in_hours(part["evidence"])
     after = with_outcome(part)
     strength = PRIOR_STRENGTH
     learn_populations(rows[chosen], factors, before, after, PRIOR, strength, TABLES, populations)
@@ -178,7 +196,7 @@ def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables
     """
     n = len(rows)
     scores, deviations = np.empty((n, HOURS), np.float32), np.empty((n, DAY), np.float32)
-    weights, late = np.empty(TYPES, np.float32), np.empty(LATE_VALUES, np.float32)
+    weights = np.empty(TYPES, np.float32)
     mean, square = np.empty(DAY, np.float32), np.empty(DAY, np.float32)
     one, known = np.float32(1), np.full(len(shares), -1, np.int64)
     for i in range(n):
@@ -187,12 +205,13 @@ def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables
                 scores[i], deviations[i] = scores[known[rows[i]]], deviations[known[rows[i]]]
                 continue
             known[rows[i]] = i
-        never = posterior(evidence[i], shares[rows[i]], tables, weights, late)
-        posterior_moments(weights, late, never, tables, mean, square)
+        never = posterior(evidence[i], shares[rows[i]], tables, weights)
+        posterior_moments(weights, never, tables, mean, square)
         for h in range(DAY):
             p = one - mean[h]
             variance = max(square[h] - mean[h] * mean[h], np.float32(0))
-            deviations[i, h] = np.sqrt(variance) / (p * mean[h])
+            odds_deviation = np.sqrt(variance) / (p * mean[h])
+            deviations[i, h] = np.sqrt(odds_deviation * odds_deviation + MISFIT * MISFIT)
             odds = p / mean[h]
             for day in range(DAYS):
                 scaled = odds * factors[rows[i], day]

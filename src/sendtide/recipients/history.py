@@ -9,11 +9,19 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.events.examples import PERIOD_MS
-from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, LATE, PROMPT, promptness
+from sendtide.events.rhythm import (
+    BIN_HOURS,
+    BINS,
+    EVIDENCE,
+    FRESHNESS_STEPS,
+    NEVER_AGE,
+    add_waiting,
+    engaged_age,
+)
 from sendtide.recipients.periods import counted, newest_sum, shifted
 from sendtide.recipients.tables import MINUTE_MS, NEVER, NONE, RHYTHM_PERIODS
 
-__all__ = ["evidence_of", "histories", "whole_counts"]
+__all__ = ["evidence_of", "histories", "travelling"]
 
 _HOUR_MS = 3_600_000.0
 _RECENT_PERIODS = 12
@@ -64,9 +72,9 @@ def histories(rows: Any, times_ms: Any, people: Any, pending: Any) -> Any:
 
 @njit(cache=True)
 def evidence_of(
-    rows: Any, times_ms: Any, people: Any, rhythm: Any, pending: Any, settled: bool
+    rows: Any, times_ms: Any, people: Any, rhythm: Any, waiting: Any, pending: Any, settled: bool
 ) -> Any:
-    """Return (n, EVIDENCE) float32: what is known at a time of when a recipient opens.
+    """Return (n, EVIDENCE) float32: what is known at a time of when a recipient opens, in hours.
 
     Of the two halves the older one fades linearly while the newer one fills, so that memory is 24
     to 48 weeks and does not depend on the order of events. settled: pending sends before the time
@@ -79,9 +87,10 @@ def evidence_of(
         newest_half = person.period // RHYTHM_PERIODS
         for half in range(newest_half - 1, newest_half + 1):
             weight = min(max(2.0 - (now / _HALF_MS - half), 0.0), 1.0)
-            first = (half % 2) * EVIDENCE
-            for j in range(EVIDENCE):
-                out[i, j] += weight * rhythm[rows[i], first + j]
+            for j in range(BINS):
+                out[i, j] += weight * waiting[rows[i], (half % 2) * BINS + j]
+            for j in range(BINS + 1):
+                out[i, BINS + j] += weight * rhythm[rows[i], (half % 2) * (BINS + 1) + j]
         send = person.pending
         while send != NONE:
             s = pending[send]
@@ -89,19 +98,21 @@ def evidence_of(
             censored = s.open_ms == NEVER and not s.labelled
             if s.bounced or (s.sent_ms >= now if settled else censored):
                 continue
-            place = (s.hour % 24) // BIN_HOURS
-            out[i, place] += 1
             delay_ms = s.open_ms - s.sent_ms if s.open_ms != NEVER else NEVER
-            how = promptness(delay_ms, s.click_ms != NEVER)
-            if how == PROMPT:
-                out[i, BINS + place] += 1
-            elif how == LATE:
-                out[i, 2 * BINS] += 1
+            age = engaged_age(delay_ms, s.click_ms != NEVER)
+            add_waiting(s.hour, age, out[i])
+            if age != NEVER_AGE:
+                out[i, BINS + ((s.hour + age) % 24) // BIN_HOURS] += 1
+            out[i, 2 * BINS] += 1
+        for j in range(BINS):
+            out[i, j] /= FRESHNESS_STEPS
     return out
 
 
-def whole_counts(evidence: NDArray[np.float32] | None, n: int) -> NDArray[np.uint8]:
-    """(n, EVIDENCE) as it travels with examples: rounded, at most 255; zeros for None."""
+def travelling(evidence: NDArray[np.float32] | None, n: int) -> NDArray[np.uint16]:
+    """(n, EVIDENCE) as it goes with examples: waiting in steps, all rounded; zeros for None."""
     if evidence is None:
-        return np.zeros((n, EVIDENCE), np.uint8)
-    return np.asarray(np.minimum(np.rint(evidence), 255), np.uint8)
+        return np.zeros((n, EVIDENCE), np.uint16)
+    steps = evidence.copy()
+    steps[:, :BINS] *= FRESHNESS_STEPS
+    return np.asarray(np.minimum(np.rint(steps), 65_535), np.uint16)

@@ -21,10 +21,10 @@ import numpy as np
 from numba import njit
 
 from sendtide.events.examples import PERIOD_MS
-from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, PROMPT, promptness
-from sendtide.events.rhythm import LATE as OPENED_LATE
+from sendtide.events.rhythm import BIN_HOURS, BINS, NEVER_AGE, add_waiting, engaged_age
 from sendtide.recipients.periods import counted, shifted
 from sendtide.recipients.tables import (
+    BYTE_MOST,
     MINUTE_MS,
     MOST,
     NEVER,
@@ -160,6 +160,7 @@ def erase(
     row: Any,
     people: Any,
     rhythm: Any,
+    waiting: Any,
     pending: Any,
     keys: Any,
     values: Any,
@@ -181,33 +182,38 @@ def erase(
     person.period_sends = person.period_opens = np.uint64(0)
     person.erased, person.changed = 1, 0
     rhythm[row, :] = 0
+    waiting[row, :] = 0
 
 
 @njit(cache=True)
-def _merge_rhythm(send: Any, row: Any, newest: Any, period: Any, rhythm: Any) -> None:
+def _merge_rhythm(send: Any, row: Any, newest: Any, period: Any, rhythm: Any, waiting: Any) -> None:
     """Count a retired send in the half of its period; a half two back is forgotten.
 
     newest: the recipient's newest period before this send.
     """
     newest_half, half = newest // RHYTHM_PERIODS, period // RHYTHM_PERIODS
     for newer in range(max(newest_half + 1, half - 1), half + 1):
-        first = (newer % 2) * EVIDENCE
-        rhythm[row, first : first + EVIDENCE] = 0
+        first = (newer % 2) * (BINS + 1)
+        rhythm[row, first : first + BINS + 1] = 0
+        first = (newer % 2) * BINS
+        waiting[row, first : first + BINS] = 0
     if half <= newest_half - 2:
         return
-    first = (half % 2) * EVIDENCE
-    place = first + (send.hour % 24) // BIN_HOURS
-    saturating_add(rhythm, row, place)
     delay_ms = send.open_ms - send.sent_ms if send.open_ms != NEVER else NEVER
-    how = promptness(delay_ms, send.click_ms != NEVER)
-    if how == PROMPT:
-        saturating_add(rhythm, row, place + BINS)
-    elif how == OPENED_LATE:
-        saturating_add(rhythm, row, first + 2 * BINS)
+    age = engaged_age(delay_ms, send.click_ms != NEVER)
+    first = (half % 2) * (BINS + 1)
+    saturating_add(rhythm, row, first + BINS, 1, BYTE_MOST)
+    if age != NEVER_AGE:
+        place = ((send.hour + age) % 24) // BIN_HOURS
+        saturating_add(rhythm, row, first + place, 1, BYTE_MOST)
+    steps = np.zeros(BINS, np.int64)
+    add_waiting(send.hour, age, steps)
+    for b in range(BINS):
+        saturating_add(waiting, row, (half % 2) * BINS + b, steps[b], MOST)
 
 
 @njit(cache=True)
-def _merge(send: Any, row: Any, people: Any, rhythm: Any) -> None:
+def _merge(send: Any, row: Any, people: Any, rhythm: Any, waiting: Any) -> None:
     """Add a retired send to its recipient's base columns; commutative, step by step."""
     person = people[row]
     opened = send.open_ms != NEVER
@@ -219,7 +225,7 @@ def _merge(send: Any, row: Any, people: Any, rhythm: Any) -> None:
     if send.click_ms != NEVER:
         person.clicks = min(person.clicks + 1, MOST)
     period = send.sent_ms // PERIOD_MS
-    _merge_rhythm(send, row, person.period, period, rhythm)
+    _merge_rhythm(send, row, person.period, period, rhythm, waiting)
     if period > person.period:
         person.period_sends = shifted(person.period_sends, period - person.period)
         person.period_opens = shifted(person.period_opens, period - person.period)
@@ -281,12 +287,13 @@ def settle(
     free: Any,
     people: Any,
     rhythm: Any,
+    waiting: Any,
 ) -> None:
     """Merge retired sends into their recipients and free their rows."""
     for i in range(len(rows)):
         row = rows[i]
         recipient = pending[row].recipient
         if pending[row].bounced == 0:
-            _merge(pending[row], recipient, people, rhythm)
+            _merge(pending[row], recipient, people, rhythm, waiting)
         people[recipient].changed = 1
         _unlink_pending(row, pending, free, people)

@@ -15,7 +15,7 @@ from sendtide.events.time import ZoneTable
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.due import DueRing
-from sendtide.recipients.history import evidence_of, histories, whole_counts
+from sendtide.recipients.history import evidence_of, histories, travelling
 from sendtide.recipients.join import settle
 from sendtide.recipients.places import fitting_places, new_places
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
@@ -28,6 +28,7 @@ from sendtide.recipients.tables import (
     PENDING,
     RECIPIENT,
     RHYTHM,
+    WAITING,
     grown,
 )
 from sendtide.state.index import fitting, new_table
@@ -105,6 +106,7 @@ class RecipientPartition:
         self._people_count = np.zeros(1, np.int64)
         self.people = np.zeros(64, RECIPIENT)
         self.rhythm = np.zeros((64, RHYTHM), np.uint8)
+        self.waiting = np.zeros((64, WAITING), np.uint16)
         self.pending = np.zeros(64, PENDING)
         self.content = np.zeros((64, CONTENT), np.float32)
         self.creatives = CreativeTable()
@@ -290,7 +292,7 @@ class RecipientPartition:
             zone=people["zone"],
             newest_ms=newest_ms,
             evidence=evidence_of(
-                rows, newest_ms, self.people, self.rhythm, self.pending, settled=False
+                rows, newest_ms, self.people, *self._base(), self.pending, settled=False
             ),
             history=self.history_as_of(rows, newest_ms + 1),
         )
@@ -311,13 +313,13 @@ class RecipientPartition:
             yield start, end, self.seen[topic].tables()
             start = end
 
-    def _base(self) -> tuple[NDArray[np.uint8], ...]:
-        return (self.rhythm,)
+    def _base(self) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        return self.rhythm, self.waiting
 
     def _room_for_people(self, rows: int) -> None:
         needed = self.recipients + rows
         self._index = fitting_places(self._index, self.people, self.recipients, needed)
-        for name in ("people", "rhythm"):
+        for name in ("people", "rhythm", "waiting"):
             setattr(self, name, grown(getattr(self, name), needed))
 
     def _room_for_pending(self, rows: int) -> None:
@@ -358,7 +360,7 @@ class RecipientPartition:
         delay_s = np.where(opened, (sends["open_ms"] - sends["sent_ms"]) // 1000, -1)
         end_ms = sends["sent_ms"] + self.settings.horizon_ms
         zero = np.zeros(len(rows), np.uint8)
-        tables, client = (self.people, self.rhythm, self.pending), self.people["client"][owners]
+        tables, client = (self.people, *self._base(), self.pending), self.people["client"][owners]
         drawn = self.policy.control_salt, self.policy.control_share
         controlled, group = control_groups(client, self._ids(owners), *drawn)
         known = evidence_of(owners, sends["sent_ms"], *tables, settled=True) if labelled else None
@@ -378,7 +380,7 @@ class RecipientPartition:
             "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
             "creative": sends["creative"] if labelled else zero.astype(np.uint64),
-            "evidence": whole_counts(known, len(rows)),
+            "evidence": travelling(known, len(rows)),
         }
 
     def _purge_orphans(self) -> None:

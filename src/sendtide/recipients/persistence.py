@@ -24,9 +24,9 @@ from sendtide.state.seen import SeenSet
 __all__ = ["digest", "restore", "snapshot"]
 
 Columns = dict[str, NDArray[Any]]
-_VERSION = 1
+_VERSION = 2
 """Raised with every change of what the columns are or mean; older snapshots are then replayed."""
-_BASE = ("rhythm",)
+_BASE = ("rhythm", "waiting")
 _LINKS = ("next", "due_next", "pending", "changed")
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sendtide.events.rhythm import EVIDENCE
+from sendtide.events.rhythm import BINS
 
 __all__ = [
+    "BYTE_MOST",
     "CONTENT",
     "MINUTE_MS",
     "MOST",
@@ -24,6 +25,7 @@ __all__ = [
     "RECIPIENT",
     "RHYTHM",
     "RHYTHM_PERIODS",
+    "WAITING",
     "grown",
     "saturating_add",
 ]
@@ -32,12 +34,15 @@ NONE: Final = -1
 NEVER: Final = -1
 CONTENT: Final = 5
 MINUTE_MS: Final = 60_000
+BYTE_MOST: Final = 255
 MOST: Final = 65_535
-"""Lifetime counts stay there: min(sum, most) does not depend on order."""
+"""Counts stay there: min(sum, most) does not depend on order."""
 RHYTHM_PERIODS: Final = 17
 """Ten-day periods in one half of the rhythm; the half before it fades while this one fills."""
-RHYTHM: Final = 2 * EVIDENCE
-"""Bytes of a recipient's rhythm: evidence of two halves, the even and the odd one."""
+WAITING: Final = 2 * BINS
+"""Columns of a recipient's waiting by bin: the even half, the odd one."""
+RHYTHM: Final = 2 * (BINS + 1)
+"""Columns of a recipient's rhythm: opens by bin and sends of the even half, and of the odd one."""
 
 RECIPIENT: Final = np.dtype(
     [
@@ -107,7 +112,6 @@ def grown(rows: NDArray[Any], needed: int) -> NDArray[Any]:
 
 
 @njit(cache=True)
-def saturating_add(table: Any, row: int, column: int) -> None:
-    """Add one to a uint8 cell, which stays at 255: min(sum, 255) does not depend on order."""
-    if table[row, column] < 255:
-        table[row, column] += 1
+def saturating_add(table: Any, row: int, column: int, amount: int, most: int) -> None:
+    """Add to a cell, which stays at `most`: min(sum, most) does not depend on order."""
+    table[row, column] = min(int(table[row, column]) + amount, most)
