@@ -146,11 +146,11 @@ def test_a_better_challenger_is_advised_once_and_nothing_is_switched():
         name="forest", classes="forest.ARFClassifier", params=(("n_models", 3),), promote_after=500
     )
     never = ChallengerSettings(name="never", classes=SCALED)
-    partition, rows = _partition(forest, never), _hidden(2_500)
-    alerts = partition.apply(block(rows, "label", 0, slice(0, 1_800))).alerts
+    partition, rows = _partition(forest, never), _hidden(7_000)
+    alerts = partition.apply(block(rows, "label", 0, slice(0, 3_000))).alerts
     meta, columns = unpack(pack(*partition.snapshot()))
     again = ClientPartition.restore(0, partition.settings, meta, columns)
-    alerts += again.apply(block(rows, "label", 0, slice(1_800, 2_500))).alerts
+    alerts += again.apply(block(rows, "label", 0, slice(3_000, 7_000))).alerts
     [advice] = [alert for alert in alerts if alert.metric == "gain"]
     assert (advice.model, advice.state) == ("forest", "firing")
     assert advice.value > 0

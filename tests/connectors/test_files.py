@@ -103,7 +103,7 @@ def test_csv_rows_become_typed_events():
     sent, opened = (json.loads(record[2]) for record in records)
 
     assert not rejects
-    assert sent == {**SEND, "version": "1.0", "words": 312}
+    assert sent == {**SEND, "version": "1.1", "words": 312}
     assert opened == {**OPEN, "version": "1.0", "machine": True}
 
 

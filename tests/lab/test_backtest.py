@@ -12,6 +12,7 @@ from sendtide.connectors.history import read_history
 from sendtide.connectors.history_events import client_hashes, hours_of
 from sendtide.connectors.mapping import mapping_of
 from sendtide.events.batch import Names
+from sendtide.events.rhythm import BIN_HOURS
 from sendtide.events.time import ZoneTable
 
 HORIZON_MS = 3 * DAY_MS
@@ -96,8 +97,8 @@ def test_a_known_effect_is_estimated_within_its_interval(log, tmp_path):
         hour_of_week=hour,
     )
     found = lab.by_log(seen, sent, lab.sender_hours(sent))
-    person, three_hours = log["person"], seen.by_bin.argmax(axis=1)
-    at_target = 0.1 + 0.7 * (3 * three_hours // 6 == person % 4)
+    person, best = log["person"], BIN_HOURS * seen.by_bin.argmax(axis=1)
+    at_target = 0.1 + 0.7 * (best // 6 == person % 4)
     as_it_was = 0.1 + 0.7 * (hour % 24 // 6 == person % 4)
     gain = (at_target - as_it_was).mean()
     assert gain > 0.3

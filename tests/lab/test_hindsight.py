@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from sendtide import lab
+from sendtide.events.rhythm import BIN_HOURS, BINS
 from sendtide.lab.backtest import Foreseen
-
-BINS = 8
 
 
 def world(seed, *, people=150, days=40, told=0.05, effect=1.0, habit=None):
@@ -29,11 +28,18 @@ def world(seed, *, people=150, days=40, told=0.05, effect=1.0, habit=None):
     seen.level[:] = seen.by_bin.mean(axis=1)
     seen.used[:], seen.best[:] = seen.by_bin[at, bins], seen.by_bin.max(axis=1)
     seen.used_deviation[:] = seen.best_deviation[:] = 0.3
-    seen.best_hour[:] = 3 * seen.by_bin.argmax(axis=1)
-    hour = day % 7 * 24 + 3 * bins
+    seen.best_hour[:] = BIN_HOURS * seen.by_bin.argmax(axis=1)
+    hour = day % 7 * 24 + BIN_HOURS * bins
     zeros = np.zeros(n, np.int64)
     sent = lab.Sent(names=["news"], client=zeros, recipient=person, day=day, hour_of_week=hour)
     return seen, sent, true
+
+
+def habit_of(shares):
+    """Chance of each bin, out of those of some."""
+    habit = np.zeros(BINS)
+    habit[list(shares)] = list(shares.values())
+    return habit
 
 
 def test_the_interval_covers_the_truth():
@@ -43,7 +49,7 @@ def test_the_interval_covers_the_truth():
         seen, sent, true = world(seed)
         told = lab.by_log(seen, sent, lab.sender_hours(sent))
         assert told.reason is None
-        at, bins = np.arange(len(true)), sent.hour_of_week % 24 // 3
+        at, bins = np.arange(len(true)), sent.hour_of_week % 24 // BIN_HOURS
         gain = (true[at, seen.by_bin.argmax(axis=1)] - true[at, bins]).mean()
         low, high = told.value.lift_interval
         covered += low <= gain <= high
@@ -80,12 +86,11 @@ def test_the_models_interval_is_its_formula():
 
 def test_bins_that_the_log_does_not_cover_are_no_target():
     """Of hours never used only the model speaks; the estimate by the log keeps to the others."""
-    habit = np.array([0, 0, 0.25, 0.25, 0.25, 0.25, 0, 0])
-    seen, sent, true = world(3, habit=habit)
+    seen, sent, true = world(3, habit=habit_of({2: 0.25, 3: 0.25, 4: 0.25, 5: 0.25}))
     hours = lab.sender_hours(sent)
-    assert lab.by_model(seen, sent, hours).outside == pytest.approx(0.5, abs=0.1)
+    assert lab.by_model(seen, sent, hours).outside == pytest.approx(1 - 4 / BINS, abs=0.1)
     told = lab.by_log(seen, sent, hours)
-    at, bins = np.arange(len(true)), sent.hour_of_week % 24 // 3
+    at, bins = np.arange(len(true)), sent.hour_of_week % 24 // BIN_HOURS
     target = 2 + seen.by_bin[:, 2:6].argmax(axis=1)
     gain = (true[at, target] - true[at, bins]).mean()
     assert told.reason is None
@@ -96,15 +101,15 @@ def test_bins_that_the_log_does_not_cover_are_no_target():
 @pytest.mark.parametrize(
     ("habit", "days", "told"),
     [
-        ([0, 0, 0, 1, 0, 0, 0, 0], 40, "fixed slot"),
-        ([0.01, 0, 0, 0.98, 0, 0, 0, 0.01], 40, "fixed slot"),
+        ({3: 1.0}, 40, "fixed slot"),
+        ({0: 0.01, 3: 0.98, BINS - 1: 0.01}, 40, "fixed slot"),
         (None, 1, "worth 1 days, 20 are needed"),
         (None, 12, "20 are needed"),
     ],
 )
 def test_thin_logs_are_refused(habit, days, told):
     """One slot, all but one slot, one day, few days: no number, and what to do."""
-    seen, sent, _ = world(4, days=days, habit=habit)
+    seen, sent, _ = world(4, days=days, habit=habit and habit_of(habit))
     found = lab.by_log(seen, sent, lab.sender_hours(sent))
     assert told in found.reason
     assert ("drawn hours" in found.reason) or ("longer log" in found.reason)
@@ -130,7 +135,7 @@ def test_messages_that_differ_by_day_widen_the_interval():
     slots, quality = rng.integers(0, BINS, 200), rng.normal(0, 0.1, 200)
     chance = np.clip(0.3 + quality, 0, 1)[sent.day]
     seen.facts[:, 0] = rng.random(len(chance)) < chance
-    sent.hour_of_week[:] = 3 * slots[sent.day]
+    sent.hour_of_week[:] = BIN_HOURS * slots[sent.day]
     seen.by_bin[:] = np.linspace(0.2, 0.3, BINS)
     told = lab.by_log(seen, sent, lab.sender_hours(sent))
     assert (told.clustered_by, told.within_days) == ("day", 0.0)

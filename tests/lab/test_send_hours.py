@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sendtide.events.rhythm import BINS
 from sendtide.lab.send_hours import send_hours
-
-BINS = 8
 
 
 def naive(bins, weekday, client, recipient, concentration):

@@ -289,10 +289,10 @@ class ClientPartition:
         Raises:
             CorruptData: the snapshot is of another partition, version or set of series.
         """
-        if meta.get("partition") != number or not str(meta.get("version")).startswith("4."):
+        if (meta.get("partition"), meta.get("version")) != (number, _VERSION):
             msg = (
                 f"snapshot is of partition {meta.get('partition')} in version "
-                f"{meta.get('version')}; wanted partition {number} in version 4.x"
+                f"{meta.get('version')}; wanted partition {number} in version {_VERSION}"
             )
             raise CorruptData(msg)
         self = cls(number, settings)
