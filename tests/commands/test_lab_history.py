@@ -121,7 +121,7 @@ def test_the_same_log_in_any_order_and_schema_gives_the_same_numbers(program, tm
 
 def test_an_effect_is_found_within_its_interval_and_a_page_is_written(program, tmp_path):
     """Hours that matter, and a sender that varied them: a gain, by the log, near the truth."""
-    log = histories.sends(4, 120, 75, any_hour, larks_and_owls)
+    log = histories.sends(4, 480, 75, any_hour, larks_and_owls)
     path = histories.write(histories.rees46(log), tmp_path / "log.csv")
     page = tmp_path / "report.html"
     found = run(program, path, "--html", str(page))
@@ -129,10 +129,8 @@ def test_an_effect_is_found_within_its_interval_and_a_page_is_written(program, t
     assert would["verdict"] == "gain"
     low, high = would["by_log"]["lift_interval"]
     # By chance one in four sends is at its recipient's hours: 0.25. The best policy has 0.7.
-    assert 0.1 < low < would["by_log"]["lift"] < high
-    assert low < 0.7 - 0.25
-    assert high - low < 0.15
-    assert would["by_log"]["interval"][0] < 0.7
+    assert 0.1 < low < would["by_log"]["lift"] < high < 0.7 - 0.25 + 0.03
+    assert would["by_log"]["interval"][1] < 0.7 + 0.03
     assert found["open"]["send_time"]["auc"] > found["open"]["beta_binomial"]["auc"] + 0.2
     assert found["send_time"]["recipients_with_sends"]["30"] > 0.9
     check_page(page.read_text(), found)

@@ -7,7 +7,10 @@ import pytest
 from sendtide.chaos import MUTATIONS, ROWS, Stand, run_mutation, run_row
 from servers import require
 
-CHOSEN = ("Redis out of memory",)
+CHOSEN = (
+    "killed mid-snapshot",
+    "Redis out of memory",
+)
 
 
 @pytest.fixture(scope="module")

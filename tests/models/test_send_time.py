@@ -126,10 +126,10 @@ def test_a_curve_is_the_survival_of_a_message_through_its_hours():
 
 
 def test_an_hour_does_not_look_good_for_being_used_often():
-    """Thirty sends at nine with three opens lose against three in the evening with two."""
-    evidence = evidence_of([(9, 28), (19, 1.5)], [9, 9, 9, 19, 19], 33)
+    """Sixty sends at nine with three opens lose against three in the evening with two."""
+    evidence = evidence_of([(9, 58), (19, 1.5)], [9, 9, 9, 19, 19], 63)
     scores, deviations = scored(evidence)
-    assert scores[0, 19] > 1.4 * scores[0, 9]
+    assert scores[0, 19] > 2 * scores[0, 9]
     assert deviations[0, 19] > deviations[0, 9]
 
 
