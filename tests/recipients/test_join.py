@@ -298,6 +298,20 @@ def test_a_send_alone_changes_its_recipient():
     state = RecipientPartition(0, SETTINGS)
     send = {"id": 1, "person": 1, "client": 11, "time": START}
     state.apply_sends(sends([send], 0))
-    assert state.take_changed().tolist() == [0]
+    assert [part.tolist() for part in state.take_changed()] == [[0], [True]]
     state.apply_sends(sends([{**send, "id": 2, "time": START + HOUR}], 1))
-    assert state.take_changed().tolist() == [0]
+    assert [part.tolist() for part in state.take_changed()] == [[0], [True]]
+
+
+def test_a_label_changes_a_record_without_news():
+    """An event makes a record's age tell how late it is; a horizon that ends does not."""
+    state = RecipientPartition(0, SETTINGS)
+    send = {"id": 1, "person": 1, "client": 11, "time": START}
+    apply(state, 0, [send], 0)
+    rows, heard = state.take_changed()
+    assert (rows.tolist(), heard.tolist()) == ([0], [True])
+    state.mark_changed(rows, heard)
+    assert state.take_changed()[1].tolist() == [True], "put back as it was"
+    after = {**send, "id": 9, "message": 99, "kind": "delivered", "machine": 0}
+    apply(state, 1, [{**after, "time": START + 30 * HOUR}], 0)
+    assert [part.tolist() for part in state.take_changed()] == [[0], [False]]

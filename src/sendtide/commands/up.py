@@ -127,8 +127,9 @@ class _Run:
         with closing(RedisReader(cluster.redis, patience_s=2.0)) as reader:
             readings = Readings(reader, self._pipeline)
             before = readings.take()
-            workers, simulator = self._start()
+            workers = self._start()
             self._wait_for_work(reader)
+            simulator = self._start_simulator() if self._wishes.simulate else None
             self._watch(readings)
             note("stopping: simulator, workers, endpoint, servers")
             if simulator is not None:
@@ -143,7 +144,7 @@ class _Run:
         file = self._cluster.logs / _SIMULATED
         return int(msgspec.json.decode(file.read_bytes())["events"]) if file.exists() else None
 
-    def _start(self) -> tuple[list[ServerProcess], ServerProcess | None]:
+    def _start(self) -> list[ServerProcess]:
         cluster, wishes = self._cluster, self._wishes
         workers = [cluster.start_worker(n) for n in range(1, wishes.workers + 1)]
         served = cluster.start(
@@ -151,7 +152,6 @@ class _Run:
             "--port", str(wishes.port),
             address=self._url,
         )  # fmt: skip
-        simulator = self._start_simulator() if wishes.simulate else None
         served.wait_until(lambda: self._stop.asked or _answers(f"{self._url}/v2"), _READY_S)
         note(f"dashboard {self._url}/")
         note(f"endpoint  {self._url}/v2   metrics {self._url}/metrics")
@@ -159,7 +159,7 @@ class _Run:
             "elsewhere "
             f"export SENDTIDE_KAFKA={cluster.kafka.brokers} SENDTIDE_REDIS={shown(cluster.redis)}"
         )
-        return workers, simulator
+        return workers
 
     def _start_simulator(self) -> ServerProcess:
         wishes, told = self._wishes, self._cluster.logs / _SIMULATED

@@ -39,7 +39,7 @@ def _odds() -> NDArray[np.float64]:
 
 
 ODDS: Final = _odds()
-"""(24, TYPES) odds of a prompt open by hour of the day."""
+"""(24, TYPES) odds of an open, by hour of the day of the send."""
 
 
 @njit(cache=True)

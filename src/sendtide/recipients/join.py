@@ -30,6 +30,7 @@ from sendtide.recipients.tables import (
     NEVER,
     NONE,
     RHYTHM_PERIODS,
+    SETTLED,
     saturating_add,
 )
 from sendtide.state.index import EMPTY, delete, find, insert
@@ -295,5 +296,5 @@ def settle(
         recipient = pending[row].recipient
         if pending[row].bounced == 0:
             _merge(pending[row], recipient, people, rhythm, waiting)
-        people[recipient].changed = 1
+        people[recipient].changed = max(people[recipient].changed, SETTLED)
         _unlink_pending(row, pending, free, people)

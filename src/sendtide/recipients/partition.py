@@ -22,12 +22,14 @@ from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows,
 from sendtide.recipients.settings import JoinSettings, PolicySettings
 from sendtide.recipients.tables import (
     CONTENT,
+    HEARD,
     NEVER,
     NONE,
     ORPHAN,
     PENDING,
     RECIPIENT,
     RHYTHM,
+    SETTLED,
     WAITING,
     grown,
 )
@@ -250,15 +252,17 @@ class RecipientPartition:
 
     # -- what changed, what is known ---------------------------------------------------------
 
-    def take_changed(self) -> NDArray[np.int32]:
-        """Rows of the recipients whose live counts changed since the last call."""
+    def take_changed(self) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Recipients whose records changed since the last call: rows, and which had an event."""
         rows = np.flatnonzero(self.people["changed"][: self.recipients]).astype(np.int32)
+        heard = self.people["changed"][rows] == HEARD
         self.people["changed"][rows] = 0
-        return rows
+        return rows, heard
 
-    def mark_changed(self, rows: NDArray[np.int32]) -> None:
-        """Put back what could not be written."""
-        self.people["changed"][rows] = self.people["erased"][rows] == 0
+    def mark_changed(self, rows: NDArray[np.int32], heard: Any = False) -> None:
+        """Put back what could not be written; heard: as `take_changed` gave it."""
+        why = np.where(heard, HEARD, SETTLED)
+        self.people["changed"][rows] = np.where(self.people["erased"][rows], 0, why)
 
     def mark_all_changed(self) -> None:
         """Let the next takes hold everybody: what had been written is no longer there."""
@@ -343,7 +347,7 @@ class RecipientPartition:
         labels = None
         if len(rows):
             labels = self._examples(rows, labelled=True)
-            self.people["changed"][self.pending["recipient"][rows]] = 1
+            np.maximum.at(self.people["changed"], self.pending["recipient"][rows], SETTLED)
             self._settle(rows[self.pending["labelled"][rows] == 0])
         waited = self.due.to_retire(due_ms, self.pending, self._pending_free, self._by_identity)
         self._settle(waited)

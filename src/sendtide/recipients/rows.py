@@ -23,7 +23,7 @@ from sendtide.recipients.join import (
     match,
 )
 from sendtide.recipients.places import locate
-from sendtide.recipients.tables import NONE
+from sendtide.recipients.tables import HEARD, NONE
 from sendtide.state.index import EMPTY, delete, find, insert
 from sendtide.state.seen import admit
 
@@ -92,7 +92,7 @@ def send_rows(
             person.profile_ms, person.profile_offset = time_ms[i], offset[i]
             person.zone, person.segment = zone[i], segment[i]
         person.newest_ms = max(person.newest_ms, time_ms[i])
-        person.changed = 1  # its record tells how many were sent, whether or not more follows
+        person.changed = HEARD  # its record tells how many were sent, whether or not more follows
         send = add_pending(identity[i], row, time_ms[i], offset[i], pending, pending_free, people)
         placed[i] = send
         pending[send].hour, pending[send].segment = hours[i], segment[i]
@@ -127,7 +127,7 @@ def meet_orphans(
         found = orphans[orphan]
         after = found.next
         if match(pending[send], people[row], found.time_ms, found.kind, found.machine, horizon_ms):
-            people[row].changed = 1
+            people[row].changed = HEARD
         found.next = free[0]
         found.message = np.uint64(0)
         free[0] = orphan
@@ -215,7 +215,7 @@ def engagement_rows(
         if send != EMPTY:
             owner = pending[send].recipient
             if match(pending[send], people[owner], time_ms[i], kind[i], machine[i], horizon_ms):
-                people[owner].changed = 1
+                people[owner].changed = HEARD
         elif time_ms[i] >= sends_floor_ms and (
             find(sends_seen[0], sends_seen[1], message[i]) == EMPTY
             and find(sends_seen[2], sends_seen[3], message[i]) == EMPTY

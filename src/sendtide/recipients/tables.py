@@ -16,6 +16,7 @@ from sendtide.events.rhythm import BINS
 __all__ = [
     "BYTE_MOST",
     "CONTENT",
+    "HEARD",
     "MINUTE_MS",
     "MOST",
     "NEVER",
@@ -25,6 +26,7 @@ __all__ = [
     "RECIPIENT",
     "RHYTHM",
     "RHYTHM_PERIODS",
+    "SETTLED",
     "WAITING",
     "grown",
     "saturating_add",
@@ -32,6 +34,10 @@ __all__ = [
 
 NONE: Final = -1
 NEVER: Final = -1
+SETTLED: Final = 1
+"""A recipient's record has changed because time has passed: a send was labelled or retired."""
+HEARD: Final = 2
+"""It has changed because an event came."""
 CONTENT: Final = 5
 MINUTE_MS: Final = 60_000
 BYTE_MOST: Final = 255
@@ -65,7 +71,7 @@ RECIPIENT: Final = np.dtype(
         ("clicks", "u2"),
         ("period", "i2"),  # newest period with a retired send, the first of the two words above
         ("erased", "u1"),
-        ("changed", "u1"),
+        ("changed", "u1"),  # since it was last written: 0, SETTLED or HEARD
     ]
 )
 PENDING: Final = np.dtype(

@@ -228,13 +228,13 @@ class RecipientStage(Stage[RecipientPartition]):
             except BaseException:
                 state.mark_erased()
                 raise
-        changed = state.take_changed()
+        changed, heard = state.take_changed()
         for start in range(0, len(changed), _SLOTS_PER_WRITE):
-            slots = changed[start : start + _SLOTS_PER_WRITE]
+            part = slice(start, start + _SLOTS_PER_WRITE)
             try:
-                await self._write_recipients(held, slots)
+                await self._write_recipients(held, changed[part], heard[part])
             except BaseException:
-                state.mark_changed(changed[start:])
+                state.mark_changed(changed[start:], heard[start:])
                 raise
         counts = held.counts_now()
         if counts != held.published:
@@ -275,13 +275,16 @@ class RecipientStage(Stage[RecipientPartition]):
         p50, p99 = np.quantile(ages, [0.5, 0.99]).tolist()
         return float(p50), float(p99)
 
-    async def _write_recipients(self, held: Held[RecipientPartition], slots: Any) -> None:
+    async def _write_recipients(
+        self, held: Held[RecipientPartition], slots: NDArray[np.int32], heard: NDArray[np.bool_]
+    ) -> None:
         offset = held.runtime.positions.applied[self.topics[1]]
         clients, recipients, rows = records(held.state, slots, self._directory, held.epoch, offset)
         await self.write(
             self._sink.write_recipients, self.owner(held), self._rows(clients, recipients), rows
         )
-        held_back_ms = time.time_ns() // 1_000_000 - rows["event_time_ms"]
+        # A record that a label has changed has no news that could be old.
+        held_back_ms = time.time_ns() // 1_000_000 - rows["event_time_ms"][heard]
         self._ages_s.append(held_back_ms[held_back_ms < _LIVE_MS] / 1000)
 
     def _rows(self, clients: Any, recipients: Any) -> RecipientRows:

@@ -32,7 +32,7 @@ _WHO: dict[str, Any] = {"source": "warm-up", "client_id": "warm-up", "recipient_
 
 def warm_up(pipeline: Pipeline) -> None:
     """Take one message through gate, join, learning, scoring and answering."""
-    names = {name: Names() for name in ("clients", "sources", "segments", "zones")}
+    names: dict[str, Any] = {name: Names() for name in ("clients", "sources", "segments", "zones")}
     limits = pipeline.sends, pipeline.engagements, pipeline.requests
     kinds = SendGate, EngagementGate, RequestGate
     gates: list[Any] = [
@@ -50,7 +50,7 @@ def warm_up(pipeline: Pipeline) -> None:
     state.apply_sends(_read(gates[0], [sent]))
     labels = state.apply_engagements(_read(gates[1], opened)).labels
     _learn(pipeline, labels, state, names, directory)
-    records(state, state.take_changed(), directory, 0, 0)
+    records(state, state.take_changed()[0], directory, 0, 0)
     request = SendRequest(
         **_WHO,
         id="4",
@@ -75,7 +75,7 @@ def _learn(
     pipeline: Pipeline,
     labels: Any,
     state: RecipientPartition,
-    names: dict[str, Names],
+    names: dict[str, Any],
     directory: ModelDirectory,
 ) -> None:
     if labels is None:
