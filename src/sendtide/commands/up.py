@@ -173,6 +173,7 @@ class _Run:
 
     def _wait_for_work(self, reader: RedisReader) -> None:
         """Time counts from when the workers are at work; compiling takes long the first time."""
+        note("workers   starting; the first time they compile for a minute or two ...")
         deadline, wanted = time.monotonic() + _READY_S, self._wishes.workers
         while not at_work(reader, wanted) and time.monotonic() < deadline:
             self._cluster.check()
