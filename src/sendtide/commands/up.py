@@ -44,6 +44,7 @@ _DRAIN_S: Final = 20.0
 _QUIET_S: Final = 1.0
 _LONG_QUIET_S: Final = 4.0
 _READY_S: Final = 60.0
+_COMPILED_S: Final = 300.0
 _SIMULATED: Final = "simulated.json"
 _HISTORY_EVENTS: Final = 20_000
 _REACTION_SPEED: Final = 600
@@ -174,7 +175,7 @@ class _Run:
     def _wait_for_work(self, reader: RedisReader) -> None:
         """Time counts from when the workers are at work; compiling takes long the first time."""
         note("workers   starting; the first time they compile for a minute or two ...")
-        deadline, wanted = time.monotonic() + _READY_S, self._wishes.workers
+        deadline, wanted = time.monotonic() + _COMPILED_S, self._wishes.workers
         while not at_work(reader, wanted) and time.monotonic() < deadline:
             self._cluster.check()
             if self._stop.wait(0.1):
