@@ -99,6 +99,31 @@ def wait_until_shared(store, workers, timeout_s=60.0):
         time.sleep(0.1)
 
 
+def units_of(store, worker):
+    """(group, partition) to seconds its records waited for the worker, None before one has come."""
+    groups = {"email.sends": "recipients", "ml.examples": "clients"}
+    lags = json.loads(store.get(f"sendtide:1:worker:{worker}"))["lags"]
+    return {
+        (groups[lag["topic"]], lag["partition"]): lag.get("unattended_s")
+        for lag in lags
+        if lag["topic"] in groups
+    }
+
+
+def wait_for_units(store, worker, condition, timeout_s=60.0):
+    """Until its last look at its partitions is as wished for."""
+    deadline = time.monotonic() + timeout_s
+    while not condition(units := units_of(store, worker)):
+        assert time.monotonic() < deadline, units
+        time.sleep(0.1)
+    return units
+
+
+def epochs(store, units):
+    """Rises whenever a partition is given to a worker."""
+    return {unit: int(store.get("sendtide:1:fence:{}:{}".format(*unit))) for unit in units}
+
+
 def everything_on(kafka, topic):
     """All values of a topic."""
     settings = {"bootstrap.servers": kafka, "group.id": "reader", "enable.partition.eof": True}
@@ -134,10 +159,15 @@ def test_a_worker_joins_and_one_leaves_under_load(servers, tmp_path):
     produce(kafka, records[third : 2 * third])
     wait_until_shared(store, 2)
     wait_for(store, third + third // 4, first, second)
+    held = partitions_of(store)["worker-2"]
+    stays = epochs(store, wait_for_units(store, "worker-2", lambda units: len(units) == held))
     assert first.stop(60.0) == 0
     produce(kafka, records[2 * third :])
     wait_for(store, len(records), second)
     wait_until_shared(store, 1)
+    waits = wait_for_units(store, "worker-2", lambda u: len(u) == 8 and None not in u.values())
+    assert max(waits.values()) < 60
+    assert epochs(store, stays) == stays, "what did not move was interrupted"
     time.sleep(2.0)
     assert second.stop(60.0) == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -179,6 +180,18 @@ def test_claimed_epochs_rise(store):
         sink.claim(Owner("recipients", 3, 6), late=True)
     assert sink.claim(Owner("recipients", 3, 7), late=True) == 7
     assert sink.claim(Owner("recipients", 4, 5), late=True) == 5
+
+
+def test_who_takes_over_sees_when_the_one_before_wrote_last(store):
+    """By the clock of who wrote; nothing is known where nobody has written."""
+    sink, _ = store
+    owner = replace(OWNER, epoch=sink.claim(OWNER))
+    assert sink.left_ms(owner) is None
+    began_ms = time.time_ns() // 1_000_000
+    sink.write_models(owner, [summary()])
+    ended_ms = time.time_ns() // 1_000_000
+    heir = replace(OWNER, epoch=sink.claim(OWNER))
+    assert began_ms <= sink.left_ms(heir) <= ended_ms
 
 
 def copied(sink):

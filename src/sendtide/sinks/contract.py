@@ -101,6 +101,10 @@ class Sink(Protocol):
         """
         ...
 
+    def left_ms(self, owner: Owner) -> int | None:
+        """When whoever had a claimed partition before wrote last, by its clock; None: unknown."""
+        ...
+
     def forgot(self, owners: Sequence[Owner]) -> list[Owner]:
         """Those of whose earlier writes the store has lost some; each loss is told once.
 

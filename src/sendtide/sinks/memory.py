@@ -79,6 +79,10 @@ class MemoryStore:
         self._seals.begin(replace(owner, epoch=epoch), self._sealed.get(seal_key(owner), 0), since)
         return epoch
 
+    def left_ms(self, owner: Owner) -> int | None:
+        """By the seal that was found at the claim."""
+        return self._seals.left_ms(owner)
+
     def forgot(self, owners: Sequence[Owner]) -> list[Owner]:
         """A test may have put an older dictionary back."""
         for owner in owners:

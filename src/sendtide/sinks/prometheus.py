@@ -59,6 +59,10 @@ _LAG_GAUGES: Final = {
     "sendtide_partition_lag_records": ("In the log and not applied", "lag_records"),
     "sendtide_partition_lag_seconds": ("Age of the oldest of them, at most", "lag_s"),
     "sendtide_partition_uncommitted_records": ("Applied, not committed", "uncommitted_records"),
+    "sendtide_partition_unattended_seconds": (
+        "How long records waited until this worker took it over",
+        "unattended_s",
+    ),
 }
 
 
@@ -126,7 +130,7 @@ def _lag_families(lags: list[PartitionLag]) -> Iterator[Metric]:
     for name, (about, field) in _LAG_GAUGES.items():
         family = GaugeMetricFamily(name, about, labels=labels)
         for lag in lags:
-            family.add_metric([lag.topic, str(lag.partition)], getattr(lag, field))
+            _add(family, [lag.topic, str(lag.partition)], getattr(lag, field))
         yield family
     status = GaugeMetricFamily(
         "sendtide_partition_status_ratio",

@@ -188,6 +188,10 @@ class RedisSink:
         self._seals.begin(replace(owner, epoch=epoch), number, since)
         return int(epoch)
 
+    def left_ms(self, owner: Owner) -> int | None:
+        """By the seal that was found at the claim."""
+        return self._seals.left_ms(owner)
+
     def forgot(self, owners: Sequence[Owner]) -> list[Owner]:
         """Ask for all fences and seals in one round trip."""
         if owners:

@@ -1,11 +1,12 @@
 """Whether a store still holds what was written into it: it may have been emptied or rolled back.
 
 Every write of a partition carries a number above all before it and leaves it beside the fence, as
-the partition's *seal*, in the same atomic step. It returns the seal it found: one below the number
-of a write that had arrived is a store that has forgotten, and such a write seals nothing. Then
-everything is written anew, with number 0, which keeps the partition unsealed: whoever takes it over
-halfway finds less than its snapshot remembers and writes everything again itself. Only a whole
-repair seals it.
+the partition's *seal*, in the same atomic step; it is the time of the write where the clock lets
+it, so that whoever takes the partition over sees how long nobody had it. A write returns the seal
+it found: one below the number of a write that had arrived is a store that has forgotten, and such a
+write seals nothing. Then everything is written anew, with number 0, which keeps the partition
+unsealed: whoever takes it over halfway finds less than its snapshot remembers and writes everything
+again itself. Only a whole repair seals it.
 """
 
 from __future__ import annotations
@@ -28,27 +29,30 @@ _NEVER: Final = 1 << 53
 
 @dataclass(slots=True)
 class _Standing:
-    """confirmed: number of the last write known to have arrived. lost: found since last asked."""
+    """confirmed: number of the last write known to have arrived. lost: found since last asked.
+
+    before: the seal of whoever had the partition before.
+    """
 
     epoch: int
     confirmed: int
     whole: bool = True
     lost: bool = False
+    before: int = _UNSEALED
 
 
 class Seals:
     """Where the partitions of one writer stand."""
 
     def __init__(self) -> None:
-        # Above those of an earlier writer on this machine; `begin` puts it above any other's.
-        self._number = time.time_ns() // 1_000
+        self._number = 0
         self._standings: dict[tuple[str, int], _Standing] = {}
 
     def begin(self, owner: Owner, found: int, since: int) -> None:
         """A claimed partition: `found` is its seal, `since` the one that its state knows of."""
         self._number = max(self._number, found)
         whole = found >= since
-        standing = _Standing(owner.epoch, found if whole else _UNSEALED, whole, not whole)
+        standing = _Standing(owner.epoch, found if whole else _UNSEALED, whole, not whole, found)
         self._standings[owner.group, owner.partition] = standing
 
     def expected(self, owner: Owner) -> int:
@@ -59,8 +63,12 @@ class Seals:
         """Number of the next write."""
         if not self._of(owner).whole:
             return _UNSEALED
-        self._number += 1
+        self._number = max(self._number + 1, _now_us())
         return self._number
+
+    def left_ms(self, owner: Owner) -> int | None:
+        """When the one before `owner` wrote last, by its clock; None if nothing tells."""
+        return self._of(owner).before // 1_000 or None
 
     def note(self, owner: Owner, found: int, number: int) -> None:
         """A write numbered `number` has arrived and found this seal."""
@@ -115,3 +123,7 @@ class Seals:
         if standing is None or standing.epoch != owner.epoch:
             standing = self._standings[place] = _Standing(owner.epoch, _ABSENT)
         return standing
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

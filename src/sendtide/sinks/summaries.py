@@ -120,6 +120,7 @@ class PartitionLag(Struct, kw_only=True, frozen=True):
 
     lag_records: in the log and not applied. lag_s: an upper bound of the age of the oldest of them,
     by its Kafka timestamp. uncommitted_records: applied, and the group's offset not yet past them.
+    unattended_s: how long its records waited for this worker to take it over, None before one came.
     """
 
     topic: str
@@ -128,6 +129,7 @@ class PartitionLag(Struct, kw_only=True, frozen=True):
     lag_records: Count
     lag_s: float
     uncommitted_records: Count
+    unattended_s: float | None = None
 
 
 class WorkerBeat(Struct, kw_only=True, frozen=True):

@@ -89,6 +89,7 @@ class Health:
                     lag_records=lag,
                     lag_s=age_s if lag and topic in held.reached_ms else 0.0,
                     uncommitted_records=max(0, applied - committed.get(topic, applied)),
+                    unattended_s=held.handover.unattended_s,
                 )
             )
         return rows

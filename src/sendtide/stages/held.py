@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from sendtide.events.errors import Unavailable
+from sendtide.stages.handover import Handover
 from sendtide.stages.piece import Piece
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.transport import Record, Tenure
@@ -47,6 +48,7 @@ class Held(Generic[State]):
     claimed: bool = False
     forgotten: bool = False
     assigned_at: float = 0.0
+    handover: Handover = field(default_factory=Handover)
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock)
     writing_down: asyncio.Lock = field(default_factory=asyncio.Lock)
 

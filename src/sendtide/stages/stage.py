@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from sendtide.events.errors import CorruptData, Fenced, Unavailable
 from sendtide.sinks import Owner, Sink
+from sendtide.stages.handover import Handover
 from sendtide.stages.held import Held, Outputs, State
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.piece import Piece
@@ -116,7 +117,7 @@ class Stage(ABC, Generic[State]):
 
     async def assigned(self, number: int) -> dict[str, int]:
         """Recover a partition; return the offset to fetch from by topic."""
-        began = time.monotonic()
+        began, handover = time.monotonic(), Handover()
         manifest, state, counts, mark = await asyncio.to_thread(self._recover, number)
         units = [(topic, number) for topic in self.topics]
         committed = await asyncio.to_thread(self._offsets.committed, units)
@@ -127,7 +128,7 @@ class Stage(ABC, Generic[State]):
         epoch = max(int(time.time()), manifest.epoch + 1 if manifest else 0)
         held = self.held[number] = self._hold(number, epoch, state, positions, counts)
         held.snapshot_at, held.mark = dict(positions.applied) if manifest else {}, mark
-        held.assigned_at = began
+        held.assigned_at, held.handover = began, handover
         logger.info(
             "%s/%d starts at %s, %d offsets to replay",
             self.group,
@@ -226,6 +227,7 @@ class Stage(ABC, Generic[State]):
             if applied.output is None:  # replayed: delivered and committed long ago
                 applied.chunk.finish()
             else:
+                held.handover.work_begins(applied.chunk)
                 await self.emit(held, applied.output, applied.chunk)
 
     async def emit(self, held: Held[State], outputs: Outputs, piece: Piece | None = None) -> None:
@@ -320,6 +322,9 @@ class Stage(ABC, Generic[State]):
         late = time.monotonic() - held.assigned_at > self._session_timeout_s / 2
         claim = partial(self._sink.claim, self.owner(held), held.mark, late=late)
         held.epoch, held.claimed = await self.write(claim), True
+        held.handover.left_ms = self._sink.left_ms(self.owner(held)) or 0
+        if (waited_s := held.handover.unattended_s) is not None:
+            logger.info("%s/%d: records waited %.1f s", self.group, held.number, waited_s)
         await self._look_for_losses([held])
 
     async def _look_for_losses(self, partitions: Sequence[Held[State]]) -> None:
