@@ -130,11 +130,11 @@ def test_more_rate_is_never_worse_where_nobody_has_two_messages(seed, n):
 
 
 def test_small_cases_are_near_the_optimum_of_mixed_integer_programming():
-    """Twenty seeded cases of twenty requests to twelve people; one in five may plan one fewer."""
+    """Twenty seeded cases of twenty requests to twelve people; one in ten may plan one fewer."""
     found = compare(20, 20, 12)
     assert found.gap_median <= 0.01
-    assert found.gap_worst <= 0.05
-    assert found.fewer_planned <= 4
+    assert found.gap_worst <= 0.03
+    assert found.fewer_planned <= 2
 
 
 def test_quiet_hours_are_the_recipients_own_over_a_change_of_the_clock():

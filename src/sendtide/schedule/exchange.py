@@ -51,11 +51,18 @@ def _fits(grid: Any, people: Any, room: Any, i: int, cell: int) -> bool:
 
 
 @njit(cache=True)
-def best_fit(grid: Any, people: Any, candidates: Any, row: int, room: Any, i: int) -> int:
-    """Candidate of `i`, now nowhere, that is worth most of those that fit; -1 for none."""
+def best_fit(
+    grid: Any, people: Any, candidates: Any, row: int, room: Any, i: int, blinks: float = 0.0
+) -> int:
+    """Candidate of `i`, now nowhere, that is worth most of those that fit; -1 for none.
+
+    blinks: share of the candidates overlooked, at random.
+    """
     begins, slots, gains = candidates
     best, gain = -1, -1.0
     for k in range(begins[i], begins[i + 1]):
+        if blinks > 0.0 and np.random.random() < blinks:
+            continue
         if gains[k] > gain and _fits(grid, people, room, i, row + slots[k]):
             best, gain = k, gains[k]
     return best

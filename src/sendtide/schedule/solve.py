@@ -30,7 +30,7 @@ _PASSES: Final = 30
 _WORK: Final = 60_000
 """Exchange passes end when nothing moves, after `_PASSES`, or beyond this many requests."""
 _TRIES: Final = 64
-_ROUNDS: Final = 200
+_ROUNDS: Final = 1_000
 _MOST_ROUNDS: Final = 20_000
 """Rebuilding rounds, for each request and in all: small cases need chance, large ones average."""
 
