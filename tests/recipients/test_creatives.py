@@ -7,7 +7,7 @@ import numpy as np
 from sendtide.events.batch import Names
 from sendtide.events.creative import Creatives, codes_of, creative_of
 from sendtide.events.examples import ExampleBlock
-from sendtide.recipients import RecipientPartition, blocks, digest, restore, snapshot
+from sendtide.recipients import RecipientPartition, blocks
 from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.tables import NONE, PENDING
 
@@ -36,16 +36,6 @@ def test_labels_carry_what_their_send_was_made_of() -> None:
         expected = None if text is None else creative_of(subject=text)
         assert (found is None) == (expected is None)
         assert found is None or found.tobytes() == expected.tobytes()
-
-
-def test_a_snapshot_of_before_creatives_is_read() -> None:
-    """Its pending sends have none; everything else is as it was."""
-    state = RecipientPartition(0, SETTINGS)
-    apply(state, 0, [{"id": 1, "client": 11, "person": 2, "time": START}], 0)
-    meta, columns = snapshot(state)
-    older = {n: c for n, c in columns.items() if n not in {"creatives", "pending.creative"}}
-    assert len(older) == len(columns) - 2
-    assert digest(restore(0, SETTINGS, meta, older)) == digest(state)
 
 
 def _pending(codes) -> np.ndarray:

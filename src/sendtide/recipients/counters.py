@@ -13,7 +13,7 @@ from sendtide.events.hashing import mix
 from sendtide.events.messages import ENGAGEMENT_KINDS
 from sendtide.recipients.join import client_row
 from sendtide.recipients.tables import grown
-from sendtide.state.index import EMPTY, find, fitting, insert, new_table, rebuilt
+from sendtide.state.index import EMPTY, find, fitting, insert, new_table, rebuilt, unknown
 from sendtide.state.lag_buckets import LAG_BUCKETS, LAG_EDGES_MS, lag_buckets
 
 __all__ = ["BUCKETS", "Counters", "FreshnessRow"]
@@ -43,15 +43,6 @@ class FreshnessRow:
     lag_p95_s: float | None
     lag_p99_s: float | None
     late: int
-
-
-@njit(cache=True)
-def _unknown(wanted: Any, keys: Any, values: Any) -> Any:
-    """Which keys the index does not have yet, bool (n,); sorting them all would cost more."""
-    new = np.empty(len(wanted), np.bool_)
-    for i in range(len(wanted)):
-        new[i] = find(keys, values, wanted[i]) == EMPTY
-    return new
 
 
 @njit(cache=True)
@@ -167,14 +158,14 @@ class Counters:
         )
 
     def _make_room(self, batch: Any) -> None:
-        new = _unknown(batch.client, *self._index)
+        new = unknown(batch.client, *self._index)
         if new.any():
             clients = int(self._count[0]) + len(np.unique(batch.client[new]))
             self._index = fitting(self._index, clients)
             for name in ("_clients", "_cells", "_kinds", "_revenue", "_changed"):
                 setattr(self, name, grown(getattr(self, name), clients))
         keys = _pair_keys(batch.client, batch.source)
-        new = _unknown(keys, *self._pair_index)
+        new = unknown(keys, *self._pair_index)
         if new.any():
             pairs = int(self._pair_count[0]) + len(np.unique(keys[new]))
             self._pair_index = fitting(self._pair_index, pairs)

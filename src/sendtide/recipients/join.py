@@ -175,8 +175,8 @@ def erase(
         # Not freed yet: its due bucket still points here. An identity of 0 marks it.
         pending[send].identity = np.uint64(0)
         pending[send].next = NONE
-    person.zone = person.segment = np.uint64(0)
-    person.profile_ms = person.profile_offset = person.newest_ms = NEVER
+    person.profile = 0
+    person.profile_ms = person.newest_ms = NEVER
     person.last_send_min = person.last_open_min = NEVER
     person.sends = person.opens = person.clicks = 0
     person.period = 0

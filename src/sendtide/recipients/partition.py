@@ -12,6 +12,7 @@ from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.examples import HISTORY_COLUMNS
 from sendtide.events.hashing import control_groups
 from sendtide.events.time import ZoneTable
+from sendtide.recipients.codes import Codes
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.due import DueRing
@@ -70,13 +71,6 @@ class Live:
     history: Columns
 
 
-_SEND_COLUMNS: Final = (
-    *("identity", "client", "recipient", "event_time_ms", "offset"),
-    *("zone", "segment", "content", "creative", "erase"),
-)
-"""What `send_rows` reads, in its order."""
-
-
 _FACTS: Final = {
     "machine_opened": "machine",
     "bounced": "bounced",
@@ -107,6 +101,7 @@ class RecipientPartition:
         self._index = new_places(0)
         self._people_count = np.zeros(1, np.int64)
         self.people = np.zeros(64, RECIPIENT)
+        self.clients, self.profiles = Codes(1), Codes(2)
         self.rhythm = np.zeros((64, RHYTHM), np.uint8)
         self.waiting = np.zeros((64, WAITING), np.uint16)
         self.pending = np.zeros(64, PENDING)
@@ -149,10 +144,15 @@ class RecipientPartition:
     def _place_sends(self, batch: SendBatch, hours: Any, buckets: NDArray[np.uint8]) -> Any:
         """Fill the rows' buckets; return the pending row of each, NONE for what is not applied."""
         placed = np.full(len(batch), NONE, np.int32)
-        columns = [getattr(batch, name) for name in _SEND_COLUMNS]
+        profiles = self.profiles.added(np.stack([batch.zone, batch.segment], axis=1))
+        columns = (
+            *(batch.identity, batch.client, self.clients.added(batch.client[:, None])),
+            *(batch.recipient, batch.event_time_ms, batch.offset, profiles, batch.segment),
+            *(batch.content, batch.creative, batch.erase),
+        )
         for start, end, seen in self._parts(SENDS, len(batch)):
             admitted = send_rows(
-                tuple(columns),
+                columns,
                 hours,
                 start,
                 end,
@@ -186,8 +186,8 @@ class RecipientPartition:
         self._by_message = fitting(self._by_message, int(self._orphan_free[1]) + n)
         buckets = np.zeros(n, np.uint8)
         columns = (
-            *(batch.identity, batch.client, batch.recipient, batch.event_time_ms),
-            *(batch.message, batch.kind, batch.machine),
+            *(batch.identity, batch.client, self.clients.found(batch.client[:, None])),
+            *(batch.recipient, batch.event_time_ms, batch.message, batch.kind, batch.machine),
         )
         for start, end, seen in self._parts(ENGAGEMENTS, n):
             admitted = engagement_rows(
@@ -220,7 +220,8 @@ class RecipientPartition:
         """Judge rows of `email.requests`; `Outcome.people` names each one's recipient or NONE."""
         n = len(batch)
         buckets, rows = np.zeros(n, np.uint8), np.full(n, NONE, np.int32)
-        columns = (batch.identity, batch.client, batch.recipient, batch.event_time_ms)
+        client = self.clients.found(batch.client[:, None])
+        columns = (batch.identity, client, batch.recipient, batch.event_time_ms)
         for start, end, seen in self._parts(REQUESTS, n):
             admitted = request_rows(
                 columns,
@@ -274,7 +275,7 @@ class RecipientPartition:
         """(client hashes, (n, 2) ids) erased since the last call."""
         rows = np.unique(np.array(self._erased, np.int64))
         self._erased = []
-        return self.people["client"][rows], self._ids(rows)
+        return self._clients_of(rows), self._ids(rows)
 
     def mark_erased(self) -> None:
         """Let the next take hold all that were ever erased: to erase again is harmless."""
@@ -289,11 +290,12 @@ class RecipientPartition:
         """What is known of recipients now, everything pending included."""
         people = self.people[rows]
         newest_ms = people["newest_ms"]
+        profile = self.profiles.rows[people["profile"]]
         return Live(
-            client=people["client"],
+            client=self._clients_of(rows),
             ids=self._ids(rows),
-            segment=people["segment"],
-            zone=people["zone"],
+            segment=profile[:, 1],
+            zone=profile[:, 0],
             newest_ms=newest_ms,
             evidence=evidence_of(
                 rows, newest_ms, self.people, *self._base(), self.pending, settled=False
@@ -332,6 +334,9 @@ class RecipientPartition:
         self.pending = grown(self.pending, needed)
         self.content = grown(self.content, needed)
 
+    def _clients_of(self, rows: NDArray[Any]) -> NDArray[np.uint64]:
+        return np.asarray(self.clients.rows[self.people["client"][rows], 0])
+
     def _ids(self, rows: NDArray[Any]) -> NDArray[np.uint64]:
         return np.stack([self.people["high"][rows], self.people["low"][rows]], axis=1)
 
@@ -364,7 +369,7 @@ class RecipientPartition:
         delay_s = np.where(opened, (sends["open_ms"] - sends["sent_ms"]) // 1000, -1)
         end_ms = sends["sent_ms"] + self.settings.horizon_ms
         zero = np.zeros(len(rows), np.uint8)
-        tables, client = (self.people, *self._base(), self.pending), self.people["client"][owners]
+        tables, client = (self.people, *self._base(), self.pending), self._clients_of(owners)
         drawn = self.policy.control_salt, self.policy.control_share
         controlled, group = control_groups(client, self._ids(owners), *drawn)
         known = evidence_of(owners, sends["sent_ms"], *tables, settled=True) if labelled else None

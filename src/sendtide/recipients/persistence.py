@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sendtide.events.creative import CREATIVE, Creatives
 from sendtide.events.errors import CorruptData
+from sendtide.recipients.codes import Codes
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.join import DUE_BUCKETS
 from sendtide.recipients.partition import SENDS, RecipientPartition
@@ -24,10 +25,11 @@ from sendtide.state.seen import SeenSet
 __all__ = ["digest", "restore", "snapshot"]
 
 Columns = dict[str, NDArray[Any]]
-_VERSION = 2
+_VERSION = 3
 """Raised with every change of what the columns are or mean; older snapshots are then replayed."""
 _BASE = ("rhythm", "waiting")
 _LINKS = ("next", "due_next", "pending", "changed")
+_CODES = ("client", "profile")
 
 
 def _in_flight(state: RecipientPartition) -> NDArray[np.int64]:
@@ -46,6 +48,7 @@ def snapshot(state: RecipientPartition) -> tuple[dict[str, Any], Columns]:
     """(JSON-able meta, columns); all arrays are copies."""
     n, pending, orphans = state.recipients, _in_flight(state), _waiting(state)
     columns: Columns = {f"people.{f}": state.people[f][:n].copy() for f in RECIPIENT.names or ()}
+    columns |= {"clients": state.clients.rows.copy(), "profiles": state.profiles.rows.copy()}
     columns |= {f"base.{name}": getattr(state, name)[:n].copy() for name in _BASE}
     columns |= {f"pending.{f}": state.pending[f][pending] for f in PENDING.names or ()}
     columns["pending.content"] = state.content[pending]
@@ -67,8 +70,6 @@ def restore(
 ) -> RecipientPartition:
     """State out of `snapshot`; goes on exactly as the one that was written down.
 
-    Snapshots of before creatives are read: their pending sends have none.
-
     Raises:
         CorruptData: the snapshot is of another partition or version, or columns are missing.
     """
@@ -84,10 +85,10 @@ def restore(
 
 
 def _restored(state: RecipientPartition, columns: Columns) -> RecipientPartition:
-    without = np.zeros(len(columns["pending.identity"]), np.uint64)
-    columns = {"creatives": np.zeros(0, np.uint8), "pending.creative": without, **columns}
     people = _structured(columns, "people", RECIPIENT)
     n = len(people)
+    state.clients = Codes.restored(columns["clients"])
+    state.profiles = Codes.restored(columns["profiles"])
     state._room_for_people(n)
     state.people[:n] = people
     state.people["pending"][:n] = NONE
@@ -167,20 +168,23 @@ def digest(state: RecipientPartition) -> str:
     """Digest of all that can influence the future, sorted by keys.
 
     Left out: buckets and kinds per client, which say in which order topics were read when someone
-    was erased; links and free rows, which are layout.
+    was erased; links, codes and free rows, which are layout.
     """
     n = state.recipients
     people, pending = state.people[:n], state.pending[_in_flight(state)]
-    order = np.lexsort([people["low"], people["high"], people["client"]])
+    client, profile = state.clients.rows[people["client"]], state.profiles.rows[people["profile"]]
+    order = np.lexsort([people["low"], people["high"], client[:, 0]])
     sha = hashlib.blake2b(digest_size=16)
+    sha.update(client[order].tobytes() + profile[order].tobytes())
     for name in RECIPIENT.names or ():
-        if name not in {*_LINKS, "client_row"}:
+        if name not in {*_LINKS, *_CODES}:
             sha.update(people[name][order].tobytes())
     for name in _BASE:
         sha.update(getattr(state, name)[:n][order].tobytes())
     by_identity = np.argsort(pending["identity"])
     owners = pending["recipient"][by_identity]
-    for name in ("client", "high", "low"):
+    sha.update(client[owners].tobytes())
+    for name in ("high", "low"):
         sha.update(people[name][owners].tobytes())
     for name in PENDING.names or ():
         if name not in {*_LINKS, "recipient"}:

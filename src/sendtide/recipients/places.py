@@ -68,7 +68,9 @@ def _place(client: Any, high: Any, low: Any, places: Any, people: Any) -> Any:
 def locate(
     client: Any, high: Any, low: Any, places: Any, people: Any, count: Any, add: bool
 ) -> Any:
-    """Row of a recipient, appended if `add`, else NONE."""
+    """Row of a recipient, appended if `add`, else NONE. client: its code, NONE if it has none."""
+    if client == NONE:
+        return np.int32(NONE)
     place = _place(client, high, low, places, people)
     row = places[place]
     if row != NONE or not add:
@@ -79,6 +81,6 @@ def locate(
     person = people[row]
     person.client, person.high, person.low = client, high, low
     person.pending = NONE
-    person.profile_ms = person.profile_offset = person.newest_ms = NEVER
+    person.profile_ms = person.newest_ms = NEVER
     person.last_send_min = person.last_open_min = NEVER
     return row

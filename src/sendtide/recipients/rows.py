@@ -60,12 +60,13 @@ def send_rows(
 
     placed: (n,) the pending row of each applied send, NONE elsewhere.
     """
-    identity, client, ids, time_ms, offset, zone, segment, measures, creative, tombstone = batch
+    (identity, client, code, ids, time_ms, offset) = batch[:6]
+    (profile, segment, measures, creative, tombstone) = batch[6:]
     admitted = 0
     for i in range(start, end):
         placed[i] = NONE
         if tombstone[i]:
-            row = locate(client[i], ids[i, 0], ids[i, 1], index, people, people_count, True)
+            row = locate(code[i], ids[i, 0], ids[i, 1], index, people, people_count, True)
             erase(row, people, *base, pending, *by_identity)
             forget_orphans(client[i], ids[i, 0], ids[i, 1], orphans, orphan_free, by_message)
             buckets[i] = APPLIED
@@ -82,15 +83,14 @@ def send_rows(
             continue
         admitted += 1
         newest[0] = max(newest[0], time_ms[i])
-        row = locate(client[i], ids[i, 0], ids[i, 1], index, people, people_count, True)
+        row = locate(code[i], ids[i, 0], ids[i, 1], index, people, people_count, True)
         person = people[row]
         if person.erased:
             buckets[i] = ERASED
             continue
         buckets[i] = APPLIED
-        if (time_ms[i], offset[i]) > (person.profile_ms, person.profile_offset):
-            person.profile_ms, person.profile_offset = time_ms[i], offset[i]
-            person.zone, person.segment = zone[i], segment[i]
+        if time_ms[i] >= person.profile_ms:
+            person.profile_ms, person.profile = time_ms[i], profile[i]
         person.newest_ms = max(person.newest_ms, time_ms[i])
         person.changed = HEARD  # its record tells how many were sent, whether or not more follows
         send = add_pending(identity[i], row, time_ms[i], offset[i], pending, pending_free, people)
@@ -191,7 +191,7 @@ def engagement_rows(
 
     sends_floor_ms: watermark of the sends; an unmatched engagement before it has no send to come.
     """
-    identity, client, ids, time_ms, message, kind, machine = batch
+    identity, client, code, ids, time_ms, message, kind, machine = batch
     admitted = 0
     for i in range(start, end):
         if time_ms[i] < newest[0] - lateness_ms:
@@ -206,7 +206,7 @@ def engagement_rows(
             continue
         admitted += 1
         newest[0] = max(newest[0], time_ms[i])
-        row = locate(client[i], ids[i, 0], ids[i, 1], index, people, people_count, False)
+        row = locate(code[i], ids[i, 0], ids[i, 1], index, people, people_count, False)
         if row != NONE and people[row].erased:
             buckets[i] = ERASED
             continue
@@ -250,7 +250,7 @@ def request_rows(
     rows: Any,
 ) -> Any:
     """Rows start..end of `email.requests`: buckets, and each one's recipient row or NONE."""
-    identity, client, ids, time_ms = batch
+    identity, code, ids, time_ms = batch
     admitted = 0
     for i in range(start, end):
         rows[i] = NONE
@@ -266,7 +266,7 @@ def request_rows(
             continue
         admitted += 1
         newest[0] = max(newest[0], time_ms[i])
-        rows[i] = locate(client[i], ids[i, 0], ids[i, 1], index, people, people_count, False)
+        rows[i] = locate(code[i], ids[i, 0], ids[i, 1], index, people, people_count, False)
         erased = rows[i] != NONE and people[rows[i]].erased
         buckets[i] = ERASED if erased else APPLIED
     return admitted

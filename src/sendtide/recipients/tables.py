@@ -52,15 +52,12 @@ RHYTHM: Final = 2 * (BINS + 1)
 
 RECIPIENT: Final = np.dtype(
     [
-        ("client", "u8"),
         ("high", "u8"),
         ("low", "u8"),
-        ("client_row", "i4"),
+        ("client", "i4"),  # code of it
         ("pending", "i4"),  # first of the recipient's pending sends
-        ("zone", "u8"),  # of the newest send by (time, offset), as are segment and the next two
-        ("segment", "u8"),
-        ("profile_ms", "i8"),
-        ("profile_offset", "i8"),
+        ("profile", "i4"),  # code of zone and segment of the newest send, the later of two at once
+        ("profile_ms", "i8"),  # its time
         ("newest_ms", "i8"),  # newest event in any of the numbers
         ("period_sends", "u8"),  # of retired sends, as are all that follow; see `periods`
         ("period_opens", "u8"),

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from sendtide.events.hashing import mix
 
-__all__ = ["EMPTY", "delete", "find", "fitting", "insert", "new_table", "rebuilt", "recipient_hash"]
+__all__ = ["EMPTY", "delete", "find", "fitting", "insert", "new_table", "rebuilt"]
+__all__ += ["recipient_hash", "unknown"]
 
 EMPTY: Final = -1
 _SMALLEST: Final = 64
@@ -69,6 +70,15 @@ def find(keys: Any, values: Any, key: Any) -> Any:
             return values[place]
         place = (place + 1) & mask
     return np.int32(EMPTY)
+
+
+@njit(cache=True)
+def unknown(wanted: Any, keys: Any, values: Any) -> Any:
+    """Which keys are not there, bool (n,): to count new ones first; sorting all would cost more."""
+    new = np.empty(len(wanted), np.bool_)
+    for i in range(len(wanted)):
+        new[i] = find(keys, values, wanted[i]) == EMPTY
+    return new
 
 
 @njit(cache=True)
