@@ -8,7 +8,8 @@ the chunk sizes and the restarts between. Limit: counts by three hours of the da
 """
 
 from sendtide.recipients.blocks import blocks
-from sendtide.recipients.partition import Outcome, RecipientPartition
+from sendtide.recipients.outcome import Outcome
+from sendtide.recipients.partition import RecipientPartition
 from sendtide.recipients.persistence import digest, restore, snapshot
 from sendtide.recipients.scoring import Scorer, answers, records
 from sendtide.recipients.settings import JoinSettings, PolicySettings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.due import DueRing
 from sendtide.recipients.history import evidence_of, histories, travelling
 from sendtide.recipients.join import settle
+from sendtide.recipients.outcome import Columns, Live, Outcome
 from sendtide.recipients.places import fitting_places, new_places
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
 from sendtide.recipients.settings import JoinSettings, PolicySettings
@@ -37,38 +37,10 @@ from sendtide.recipients.tables import (
 from sendtide.state.index import fitting, new_table
 from sendtide.state.seen import SeenSet
 
-__all__ = ["Live", "Outcome", "RecipientPartition"]
+__all__ = ["RecipientPartition"]
 
 SENDS, ENGAGEMENTS, REQUESTS = range(3)
 _ORPHANS_BEFORE_PURGE: Final = 4096
-Columns = dict[str, NDArray[Any]]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """Rows of a batch by bucket, and the example rows it made; accepted: (n,) mask of applied."""
-
-    applied: int
-    duplicate: int
-    late: int
-    erased: int
-    accepted: NDArray[np.bool_]
-    exposures: Columns | None = None
-    labels: Columns | None = None
-    people: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-
-
-@dataclass(slots=True)
-class Live:
-    """What is known now of n recipients: ids, profile, evidence of their hours (n, EVIDENCE)."""
-
-    client: NDArray[np.uint64]
-    ids: NDArray[np.uint64]
-    segment: NDArray[np.uint64]
-    zone: NDArray[np.uint64]
-    newest_ms: NDArray[np.int64]
-    evidence: NDArray[np.float32]
-    history: Columns
 
 
 _FACTS: Final = {

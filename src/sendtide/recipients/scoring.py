@@ -23,7 +23,8 @@ from sendtide.events.records import (
     encode_scores,
     interval,
 )
-from sendtide.recipients.partition import Live, RecipientPartition
+from sendtide.recipients.outcome import Live
+from sendtide.recipients.partition import RecipientPartition
 from sendtide.recipients.slots import best_slots, slot_times
 from sendtide.recipients.tables import NONE
 

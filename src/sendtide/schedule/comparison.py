@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -17,14 +15,11 @@ __all__ = ["Comparison", "compare", "random_case"]
 _NOW_MS = 1_790_000_000_000 // (24 * HOUR_MS) * 24 * HOUR_MS
 
 
-_LARGE: Final = 100_000
-
-
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Relative gaps of value over the cases in which as many were planned as can be.
 
-    fewer_planned: the other cases. requests_per_s: of one plan of `large` requests, same rules.
+    fewer_planned: the other cases.
     """
 
     cases: int
@@ -32,16 +27,6 @@ class Comparison:
     gap_median: float
     gap_p95: float
     gap_worst: float
-    large: int
-    requests_per_s: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.cases} cases against the exact optimum: as many planned in "
-            f"{self.cases - self.fewer_planned}, worth less by {self.gap_median:.1%} (median), "
-            f"{self.gap_p95:.1%} (p95), {self.gap_worst:.1%} (worst)\n"
-            f"{self.large:,} requests under the same rules: {self.requests_per_s:,.0f}/s"
-        )
 
 
 def random_case(seed: int, n: int, people: int) -> tuple[Requests, Constraints]:
@@ -90,12 +75,4 @@ def compare(cases: int, n: int, people: int, seed: int = 0) -> Comparison:
         value = float((requests.value * ours.open_probability)[kept].sum())
         gaps.append(max(0.0, 1.0 - value / best.value) if best.value else 0.0)
     median, p95, worst = np.quantile(gaps or [np.nan], [0.5, 0.95, 1.0]).tolist()
-    return Comparison(cases, fewer, median, p95, worst, _LARGE, _speed(_LARGE, people / n))
-
-
-def _speed(n: int, people: float) -> float:
-    """Requests a second of a large plan; people: per request. Compiled by the small cases."""
-    requests, rules = random_case(0, n, round(people * n))
-    started = time.perf_counter()
-    solve(requests, rules)
-    return n / (time.perf_counter() - started)
+    return Comparison(cases, fewer, median, p95, worst)
