@@ -29,6 +29,7 @@ def produce(kafka, records):
     # Idempotent: a plain producer's retry may store a record twice or behind its successors, which
     # the program would rightly count as a duplicate, or as late, and a recount would not know.
     settings = {"partitioner": "murmur2_random", "enable.idempotence": True}
+    settings["max.in.flight.requests.per.connection"] = 1
     producer = Producer({"bootstrap.servers": kafka, **settings})
     for topic, key, value, timestamp in records:
         while True:

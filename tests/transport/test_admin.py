@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
+from confluent_kafka import Producer
 
 from sendtide.transport import (
     TopicMismatchError,
@@ -44,3 +47,22 @@ def test_options_of_a_topic_are_what_it_was_created_with(broker):
     """A compacted topic says so."""
     name = broker.topic(1, **{"cleanup.policy": "compact"})
     assert describe_topic(broker.config, name)["cleanup.policy"] == "compact"
+
+
+@pytest.mark.kafka
+def test_a_new_topic_takes_records_at_once(apache_kafka):
+    """Apache Kafka creates a topic before its leaders serve it: no record may be refused then."""
+    config, refused = {"bootstrap.servers": apache_kafka}, []
+    producer = Producer({**config, "retries": 0, "linger.ms": 0})
+    producer.list_topics(timeout=10)  # connected: it begins as soon as the topic is there
+    specs = [TopicSpec(f"at-once-{uuid4().hex}", 100) for _ in range(4)]
+    create_topics(config, specs)
+    verify_topics(config, specs)
+    for number in range(100):
+        for spec in reversed(specs):
+            producer.produce(
+                spec.name, b"x", partition=number, on_delivery=lambda e, _: refused.append(e)
+            )
+    assert producer.flush(30) == 0
+    assert len(refused) == 400
+    assert set(refused) == {None}

@@ -59,7 +59,7 @@ def test_client_options_pass_through_but_not_over_the_commit_rule():
     settings = Settings(
         rdkafka=TLS,
         consumer={"enable.auto.commit": True, "fetch.min.bytes": 7},
-        producer={"acks": 1},
+        producer={"acks": 1, "max.in.flight.requests.per.connection": 5},
     )
     consumer = consumer_config(app, app.transport.url, settings)
     producer = producer_config(app, app.transport.url, settings)
@@ -69,6 +69,7 @@ def test_client_options_pass_through_but_not_over_the_commit_rule():
     assert consumer["enable.auto.commit"] is False
     assert "fetch.min.bytes" not in producer
     assert producer["acks"] == 1
+    assert producer["max.in.flight.requests.per.connection"] == 1
 
 
 def test_secrets_are_never_shown():

@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 
 from sendtide.chaos.recount import Record
 from sendtide.lab import Scenario, Spoiler, event_records
+from sendtide.transport import ONE_REQUEST
 
 __all__ = ["Load", "mail"]
 
@@ -54,6 +55,7 @@ class Load:
         self._prefix, self._rate = prefix, rate
         settings: dict[str, Any] = {"bootstrap.servers": kafka, "partitioner": "murmur2_random"}
         settings |= {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": 300_000}
+        settings |= ONE_REQUEST
         self._producer = Producer({**settings, "log_level": 2})
         self._thread: threading.Thread | None = None
         self._numbers = count()

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, Producer
 from sendtide.commands.options import KafkaServers
 from sendtide.events.errors import Unavailable
 from sendtide.events.wire import Records
+from sendtide.transport import ONE_REQUEST
 
 __all__ = ["Sender"]
 
@@ -35,6 +36,7 @@ class Sender:
                 **servers.client(),
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,  # a retry stores nothing twice
+                **ONE_REQUEST,
                 "linger.ms": 5,
                 "queue.buffering.max.messages": _QUEUED,
                 "message.timeout.ms": 30_000,

@@ -35,13 +35,14 @@ from sendtide.transport.errors import (
 from sendtide.transport.owner import PartitionOwner
 from sendtide.transport.partitioner import partition_of
 from sendtide.transport.rebalance import TopicPartition
-from sendtide.transport.settings import Settings, configure
+from sendtide.transport.settings import ONE_REQUEST, Settings, configure
 from sendtide.transport.topic import chunk_topic
 from sendtide.transport.transaction_probe import probe_transactions
 from sendtide.transport.transactions import Tenure
 from sendtide.transport.worker import run_worker
 
 __all__ = [
+    "ONE_REQUEST",
     "BatchProducer",
     "Chunk",
     "ChunkAbandonedError",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from sendtide.transport.errors import TopicMismatchError
+from sendtide.transport.errors import TopicMismatchError, TransportError
 
 __all__ = ["TopicSpec", "create_topics", "describe_topic", "partition_counts", "verify_topics"]
 
 #: Options of a producer or consumer that an admin client would warn about.
 _CLIENT_ONLY = frozenset({"partitioner", "linger.ms", "enable.idempotence", "acks"})
+
+_RETRY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,11 @@ def _admin(config: Mapping[str, Any]) -> AdminClient:
 def create_topics(
     config: Mapping[str, Any], specs: Sequence[TopicSpec], timeout_s: float = 30.0
 ) -> list[str]:
-    """Create what is missing; return the names created.
+    """Create what is missing, and wait until all can be written; return the names created.
 
     Raises:
         KafkaException: the broker refused for another reason than that the topic exists.
+        TransportError: partitions have no leader that serves them within the timeout.
     """
     if not specs:
         return []
@@ -56,7 +60,24 @@ def create_topics(
                 raise
         else:
             created.append(name)
+    _await_leaders(admin, specs, timeout_s)
     return created
+
+
+def _await_leaders(admin: AdminClient, specs: Sequence[TopicSpec], timeout_s: float) -> None:
+    """A topic is created before its leaders know that they are: they refuse records until then."""
+    waiting = [TopicPartition(s.name, number) for s in specs for number in range(s.partitions)]
+    deadline = time.monotonic() + timeout_s
+    while waiting:
+        left_s = max(1.0, deadline - time.monotonic())
+        latest = dict.fromkeys(waiting, OffsetSpec.latest())
+        answers = admin.list_offsets(latest, request_timeout=left_s)
+        waiting = [place for place, answer in answers.items() if answer.exception(left_s)]
+        if waiting and time.monotonic() > deadline:
+            named = ", ".join(f"{place.topic}/{place.partition}" for place in waiting)
+            msg = f"no broker leads {named} within {timeout_s:.0f} s; look at the brokers' logs"
+            raise TransportError(msg)
+        time.sleep(_RETRY_S if waiting else 0)
 
 
 def partition_counts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from faust import App
@@ -14,6 +14,7 @@ from sendtide.transport.errors import ConfigurationError
 from sendtide.transport.owner import PartitionOwner
 
 __all__ = [
+    "ONE_REQUEST",
     "Settings",
     "bootstrap_servers",
     "configure",
@@ -22,6 +23,12 @@ __all__ = [
     "settings_of",
     "transaction_config",
 ]
+
+ONE_REQUEST: Final[Mapping[str, Any]] = {"max.in.flight.requests.per.connection": 1}
+"""Of every producer. With several requests under way records can be lost without an error, however
+idempotent it is: where the broker knows nothing of the producer, it takes the second request of a
+partition though it had refused the first (its leader was not ready), and librdkafka then believes
+the first to be stored as well ("implicit ack")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,7 @@ def producer_config(app: App, urls: Iterable[URL], settings: Settings) -> dict[s
         **settings.rdkafka,
         **settings.producer,
         "bootstrap.servers": bootstrap_servers(urls),
+        **ONE_REQUEST,
     }
 
 
