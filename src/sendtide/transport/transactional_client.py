@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 _REQUEST_S: Final = 5.0
 _ANSWER_S: Final = 30.0
 
+#: To abort: a coordinator that does not answer by then is asked by a new client, whose beginning
+#: ends what was open; librdkafka does not always find its way back to one.
+_ABORT_S: Final = 2 * _REQUEST_S
+
 #: So many other bearers of our id within so many seconds are no accident.
 _RIVALS: Final = 5
 _RIVALS_S: Final = 60.0
@@ -116,7 +120,7 @@ class TransactionalClient:
             self._note_rival(reason)
         if not reason.fatal():
             try:
-                patiently(client.abort_transaction)
+                patiently(client.abort_transaction, _ABORT_S)
             except KafkaException as error:
                 _log.warning("a transaction could not be aborted: %s", error.args[0].str())
             else:
@@ -138,14 +142,14 @@ class TransactionalClient:
         _log.warning("Kafka transactional producer: %s", error.str())
 
 
-def patiently(call: Callable[[float], object]) -> None:
+def patiently(call: Callable[[float], object], patience_s: float = _ANSWER_S) -> None:
     """Call with a timeout, again while that is all there is to do about the error.
 
     Raises:
-        KafkaException: it is not, or still no answer after half a minute; the first transaction of
+        KafkaException: it is not, or still no answer within `patience_s`; the first transaction of
             a cluster takes a while, as the topic that remembers transactions is created.
     """
-    deadline = time.monotonic() + _ANSWER_S
+    deadline = time.monotonic() + patience_s
     while True:
         try:
             call(_REQUEST_S)
