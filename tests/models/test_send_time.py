@@ -7,11 +7,20 @@ import numpy as np
 from sendtide.events.hashing import hash_text
 from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, FRESHNESS, FRESHNESS_STEPS
 from sendtide.models import ALL_CLIENTS, ModelDirectory, ModelState, SendTime, rhythm
-from sendtide.models.rhythm import LEVELS, POPULATION, PRIOR, SHAPES, TABLES, TYPES, posterior
+from sendtide.models.rhythm import (
+    LEVELS,
+    POPULATION,
+    PRIOR,
+    SHAPES,
+    TABLES,
+    TYPES,
+    learn_populations,
+    posterior,
+)
 from sendtide.models.send_time import add_counts, day_factors, score_recipients, teach_rhythms
 
 
-def state(client, exposures, opens, rhythms, segments=()):
+def state(client, exposures, opens, rhythms, correction=0.0, segments=()):
     return ModelState(
         client_id=client,
         model="send-time",
@@ -23,7 +32,9 @@ def state(client, exposures, opens, rhythms, segments=()):
             "exposures": exposures,
             "opens": opens,
             "rhythms": rhythms,
-            "segments": np.array([hash_text(s) for s, _, _, _ in segments], np.uint64),
+            "correction": np.array([correction]),
+            "segment_corrections": np.array([s[4] for s in segments]),
+            "segments": np.array([hash_text(s[0]) for s in segments], np.uint64),
             "segment_exposures": np.array([s[1] for s in segments]).reshape(-1, 168),
             "segment_opens": np.array([s[2] for s in segments]).reshape(-1, 168),
             "segment_rhythms": np.array([s[3] for s in segments]).reshape(-1, POPULATION),
@@ -66,10 +77,12 @@ def test_the_compiled_model_equals_the_readable_one():
     tables, population = np.zeros((2, 1, 168), np.int64), np.zeros((1, POPULATION))
     nobody = np.zeros(n, np.int32)
     add_counts(nobody, rows["hour_of_week"], rows["opened"], *tables)
-    teach_rhythms(nobody, rows, np.zeros(1, np.int64), population)
+    correction = np.zeros((1, 2))
+    teach_rhythms(nobody, rows, np.zeros(1, np.int64), population, correction)
     directory = ModelDirectory()
-    counts = tables[0, 0], tables[1, 0], population[0]
-    directory.apply(state("c", *counts, [("s", *counts)]).to_bytes())
+    counts = tables[0, 0], tables[1, 0], population[0], correction[0, 0]
+    assert abs(correction[0, 0]) > 0.1
+    directory.apply(state("c", *counts, segments=[("s", *counts)]).to_bytes())
     clients, names = np.full(5, hash_text("c"), np.uint64), np.full(5, hash_text("s"), np.uint64)
     evidence = np.array([model._recipients["c", str(p)] for p in range(people)])
 
@@ -182,12 +195,43 @@ def test_a_population_that_has_had_enough_learns_from_one_label_in_sixteen():
         "send_offset": np.arange(64),
         "evidence": np.zeros((64, EVIDENCE), np.uint16),
     }
-    weights = []
+    weights, correction = [], np.zeros((1, 2))
     for i in range(64):
         one = {name: column[i : i + 1] for name, column in rows.items()}
         few, many = np.zeros((2, 1, POPULATION))
-        teach_rhythms(np.zeros(1, np.int32), one, np.zeros(1, np.int64), few)
-        teach_rhythms(np.zeros(1, np.int32), one, np.full(1, 1_000), many)
+        teach_rhythms(np.zeros(1, np.int32), one, np.zeros(1, np.int64), few, correction)
+        teach_rhythms(np.zeros(1, np.int32), one, np.full(1, 1_000), many, correction)
         weights.append(float(many.sum() / few.sum()))
     assert {round(weight) for weight in weights} == {0, 16}
     assert 1 <= sum(weight > 1 for weight in weights) <= 12
+
+
+def test_what_the_curves_get_wrong_for_everybody_is_corrected():
+    """People who open at odds three times those told: the offset is found, block by block or not.
+
+    The population is held as it is, so that only the correction can make it good.
+    """
+    rng, n = np.random.default_rng(5), 4_000
+    hours, evidence = rng.integers(0, 24, n), np.zeros((n, EVIDENCE), np.float32)
+    told = scored(evidence[0])[0][0, hours].astype(float)
+    opened = (rng.random(n) < 3 * told / (1 + 2 * told)).astype(np.int64)
+    corrections = np.zeros((3, 2))
+    for row, parts in enumerate((1, 400)):
+        for part in np.array_split(np.arange(n), parts):
+            learn_populations(
+                np.full(len(part), row, np.int32),
+                np.zeros(len(part), np.float32),
+                evidence[part],
+                evidence[part],
+                hours[part],
+                opened[part],
+                PRIOR,
+                1e9,
+                TABLES,
+                np.zeros((3, POPULATION)),
+                corrections,
+            )
+    assert abs(corrections[0, 0] - np.log(3)) < 0.1
+    assert corrections[0].tolist() == corrections[1].tolist()
+    assert corrections[2].tolist() == [0, 0]
+    assert 0.001 < 1 / (4 + corrections[0, 1]) < 0.01, "it stays able to move"

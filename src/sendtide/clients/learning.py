@@ -35,8 +35,10 @@ OPEN: Final = TARGETS.index("open")
 _BOUNCE: Final = TARGETS.index("bounce")
 _LABELS: Final = ("opened", "clicked", "unsubscribed", "complained", "bounced")
 """The column with each target's label, in the order of TARGETS."""
-_CLIENT_TABLES: Final = ("exposures", "opens", "rhythms")
-_SEGMENT_TABLES: Final = ("segment_exposures", "segment_opens", "segment_rhythms")
+_CLIENT_TABLES: Final = ("exposures", "opens", "rhythms", "corrections")
+_SEGMENT_TABLES: Final = (
+    *("segment_exposures", "segment_opens", "segment_rhythms", "segment_corrections"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Learning:
         self.opens: I64 = np.zeros((0, HOURS), np.int64)
         self.rhythms: F64 = np.zeros((0, POPULATION))
         self.segment_rhythms: F64 = np.zeros((0, POPULATION))
+        self.corrections: F64 = np.zeros((0, 2))
+        self.segment_corrections: F64 = np.zeros((0, 2))
         self.segment_exposures: I64 = np.zeros((0, HOURS), np.int64)
         self.segment_opens: I64 = np.zeros((0, HOURS), np.int64)
 
@@ -125,12 +129,13 @@ class Learning:
         """Count exposures by hour of the week, and let clients and segments learn of rhythms."""
         add_counts(rows, columns["hour_of_week"], columns["opened"], self.exposures, self.opens)
         before = self.learned() - np.bincount(rows, minlength=len(self.learned()))
-        teach_rhythms(rows, columns, before, self.rhythms)
+        teach_rhythms(rows, columns, before, self.rhythms, self.corrections)
         named = segment_rows >= 0
         rows, mine = segment_rows[named], {name: c[named] for name, c in columns.items()}
         # A small segment is told what its client knows, so it need not hurry.
         had = np.zeros(len(self.segment_rhythms), np.int64)
-        teach_rhythms(rows, mine, had, self.segment_rhythms, all_until=0)
+        taught = self.segment_rhythms, self.segment_corrections
+        teach_rhythms(rows, mine, had, *taught, all_until=0)
         tables = self.segment_exposures, self.segment_opens
         add_counts(rows, mine["hour_of_week"], mine["opened"], *tables)
 

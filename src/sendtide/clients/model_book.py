@@ -103,7 +103,9 @@ class ModelBook:
             "exposures": learning.exposures[row].copy(),
             "opens": learning.opens[row].copy(),
             "rhythms": learning.rhythms[row].copy(),
+            "correction": learning.corrections[row, :1].copy(),
             "segment_rhythms": learning.segment_rhythms[segments],
+            "segment_corrections": learning.segment_corrections[segments, 0],
             "segments": np.array([self.roster.segment_hash[s] for s in segments], np.uint64),
             "segment_exposures": learning.segment_exposures[segments],
             "segment_opens": learning.segment_opens[segments],
@@ -185,7 +187,9 @@ class ModelBook:
     def _client_curve(self, row: int) -> F64:
         learning, strength = self.learning, self.settings.prior_strength
         shares = population_shares(learning.rhythms[row], PRIOR, strength)
-        return population_curve(shares, day_factors(learning.exposures[row], learning.opens[row]))
+        counts = learning.exposures[row], learning.opens[row]
+        factors = day_factors(*counts, float(learning.corrections[row, 0]))
+        return population_curve(shares, factors)
 
     def _segment_rows(self, row: int) -> list[int]:
         if self._segments_of is None:

@@ -34,6 +34,10 @@ F64 = NDArray[np.float64]
 
 _RECIPIENT, _SEGMENT, _CLIENT, _ALL, _PRIOR = range(5)
 """Codes of `events.records.TIERS`."""
+_COLUMNS: Final = ("exposures", "opens", "rhythms", "correction")
+_SEGMENT_COLUMNS: Final = (
+    *("segments", "segment_exposures", "segment_opens", "segment_rhythms", "segment_corrections"),
+)
 _FIRST_ROWS: Final = 64
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # a bijection on 64-bit words
 
@@ -176,11 +180,13 @@ class ModelDirectory:
         client = hash_text(state.client_id)
         row = self._put((client, 0), _CLIENT, self._shares[0], state.columns, state.model_version)
         parent = self._shares[row].copy()
-        named = ("segments", "segment_exposures", "segment_opens", "segment_rhythms")
-        tables = zip(*(state.columns[name] for name in named), strict=True)
-        for segment, exposures, opens, rhythms in tables:
+        # A state of before corrections has none; another worker may still be of an older build.
+        none = np.zeros(len(state.columns["segments"]))
+        found = {"segment_corrections": none, **state.columns}
+        tables = zip(*(found[name] for name in _SEGMENT_COLUMNS), strict=True)
+        for segment, *columns in tables:
             if segment:
-                counts = {"exposures": exposures, "opens": opens, "rhythms": rhythms}
+                counts = dict(zip(_COLUMNS, columns, strict=True))
                 key = (client, int(segment))
                 self._put(key, _SEGMENT, parent, counts, state.model_version)
 
@@ -201,7 +207,8 @@ class ModelDirectory:
         self._versions = _grown(self._versions, row, 0)
         shares = population_shares(counts["rhythms"], parent, self._strength)
         self._shares[row], self._log_shares[row] = shares, np.log(shares)
-        self._factors[row] = day_factors(counts["exposures"], counts["opens"])
+        correction = float(np.sum(counts.get("correction", 0.0)))
+        self._factors[row] = day_factors(counts["exposures"], counts["opens"], correction)
         self._tiers[row], self._versions[row] = tier, version
         return row
 

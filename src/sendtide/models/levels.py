@@ -38,14 +38,17 @@ def level_curves(state: ModelState, segment: int) -> F64:
     try:
         strength = float(columns["strength"][0])
         shares = population_shares(columns["rhythms"], PRIOR, strength)
-        factors = day_factors(columns["exposures"], columns["opens"])
+        correction = float(columns.get("correction", np.zeros(1))[0])
+        factors = day_factors(columns["exposures"], columns["opens"], correction)
         curves = [population_curve(PRIOR, np.ones(DAYS)), population_curve(shares, factors)]
         found = np.flatnonzero(columns["segments"] == np.uint64(segment))
         if segment and len(found):
             own = int(found[0])
             shares = population_shares(columns["segment_rhythms"][own], shares, strength)
             counts = columns["segment_exposures"][own], columns["segment_opens"][own]
-            curves.append(population_curve(shares, day_factors(*counts)))
+            corrections = columns.get("segment_corrections", np.zeros(own + 1))
+            factors = day_factors(*counts, float(corrections[own]))
+            curves.append(population_curve(shares, factors))
     except (KeyError, ValueError, IndexError) as error:
         msg = f"the hours of {state.client_id!r} do not fit this build: {error!r}"
         raise CorruptData(msg) from error

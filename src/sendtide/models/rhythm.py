@@ -19,6 +19,10 @@ product of these and of the likelihood, summed over the grid.
 Populations are learned by incremental expectation-maximisation (Neal and Hinton 1998, "A view of
 the EM algorithm that justifies incremental, sparse, and other variants"): each label replaces its
 recipient's posterior before it with the one after it in the population's expected counts.
+
+What the family of curves gets wrong for a whole population (mail that sinks faster than assumed,
+a season) is made good by a correction of all log-odds, a random walk that a Kalman filter follows
+from what was told of each label before it (`_correct`); see `platt` for the same in two numbers.
 """
 
 from __future__ import annotations
@@ -66,6 +70,12 @@ _EXP2: Final = np.array(
 MISFIT: Final = np.float32(0.7)
 """Deviation of a person's logits from the nearest curve of the grid: no person is exactly of it
 (two habits, weekends, drift), and the posterior over curves alone would be surer than it may be."""
+
+_PRECISION: Final = 4.0
+"""Of a correction before any label: about +-1 is thought likely."""
+_WALK: Final = 2e-6
+"""Added to its variance with every label: it forgets what is some thousands of labels old."""
+_LEAST: Final = 1e-3
 
 LEVELS: Final = len(_LEVELS) + 1
 """The last one is the never-opener."""
@@ -220,27 +230,55 @@ def log_shares(counts: Any, parent: Any, strength: Any, out: Any) -> None:
 
 
 @njit(cache=True)
+def _correct(correction: Any, missed: Any, opened: Any) -> None:
+    """Learn one label. correction: offset of the log-odds and how sure it is, as added precision.
+
+    missed: P(not opened) as told of the label before it, without the correction.
+    """
+    offset, variance = correction[0], 1.0 / (_PRECISION + correction[1]) + _WALK
+    odds = (1.0 - missed) / missed * np.exp(offset)
+    p = odds / (1.0 + odds)
+    gain = variance / (1.0 + max(p * (1.0 - p), _LEAST) * variance)
+    correction[0] = offset + gain * (opened - p)
+    correction[1] = max(1.0 / gain - _PRECISION, 0.0)
+
+
+@njit(cache=True)
+def _missed(weights: Any, never: Any, hour: int, misses: Any, never_miss: Any) -> Any:
+    """P(not opened | sent in that hour of the day)."""
+    total = np.float64(never * never_miss)
+    for t in range(len(weights)):
+        total += weights[t] * misses[t, hour]
+    return min(max(total, _LEAST), 1.0 - _LEAST)
+
+
+@njit(cache=True)
 def learn_populations(
     rows: Any,
     factors: Any,
     before: Any,
     after: Any,
+    hours: Any,
+    opened: Any,
     prior: Any,
     strength: float,
     tables: Any,
     populations: Any,
+    corrections: Any,
 ) -> None:
-    """Let n labels teach (m, POPULATION) expected counts.
+    """Let n labels teach (m, POPULATION) expected counts, and (m, 2) corrections.
 
-    before, after: (n, EVIDENCE) of each label's recipient without and with it. factors: (n,) how
-    many labels each stands for.
+    before, after: (n, EVIDENCE) of each label's recipient without and with it. hours, opened: of
+    the labels' sends. factors: (n,) how many labels each stands for.
     """
     weights, shares = np.empty(TYPES, np.float32), np.empty(POPULATION, np.float32)
     for i in range(len(rows)):
         counts = populations[rows[i]]
         log_shares(counts, prior, strength, shares)
+        never = posterior(before[i], shares, tables, weights)
+        missed = _missed(weights, never, hours[i] % DAY, tables[4], tables[3][2])
+        _correct(corrections[rows[i]], missed, opened[i])
         if before[i, 2 * BINS] > 0:
-            never = posterior(before[i], shares, tables, weights)
             _add_posterior(counts, weights, never, -factors[i])
         never = posterior(after[i], shares, tables, weights)
         _add_posterior(counts, weights, never, factors[i])

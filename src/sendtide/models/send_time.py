@@ -94,12 +94,15 @@ def add_counts(rows: Any, hours: Any, opened: Any, exposures: Any, opens: Any) -
         opens[rows[i], hours[i]] += opened[i]
 
 
-def day_factors(exposures: NDArray[Any], opens: NDArray[Any]) -> F64:
-    """(7,) factors on the odds of an open by weekday, out of (168,) counts."""
+def day_factors(exposures: NDArray[Any], opens: NDArray[Any], correction: float = 0.0) -> F64:
+    """(7,) factors on the odds of an open by weekday, out of (168,) counts.
+
+    correction: of the log-odds of all days, see `rhythm`.
+    """
     sent, opened = exposures.reshape(DAYS, DAY).sum(axis=1), opens.reshape(DAYS, DAY).sum(axis=1)
     rate = (opened.sum() + PRIOR_RATE) / (sent.sum() + 1.0)
     rates = (opened + DAY_STRENGTH * rate) / (sent + DAY_STRENGTH)
-    return np.asarray(rates / (1 - rates) * (1 - rate) / rate)
+    return np.asarray(rates / (1 - rates) * (1 - rate) / rate * np.exp(correction))
 
 
 def population_shares(counts: F64, parent: F64, strength: float) -> F64:
@@ -147,9 +150,10 @@ def teach_rhythms(
     columns: Mapping[str, NDArray[Any]],
     learned: NDArray[np.int64],
     populations: F64,
+    corrections: F64,
     all_until: int = ALL_LEARN_UNTIL,
 ) -> None:
-    """Let n labels teach the (m, POPULATION) expected counts of their rows.
+    """Let n labels teach the (m, POPULATION) expected counts and (m, 2) corrections of their rows.
 
     learned: (m,) labels of each population before these. A population learns from all of
     its labels until it has had `all_until`, then from one in sixteen, chosen by the send's offset
@@ -161,8 +165,19 @@ def teach_rhythms(
     factors = np.where(large[chosen], np.float32(_ONE_IN), np.float32(1))
     before = in_hours(part["evidence"])
     after = with_outcome(part)
-    strength = PRIOR_STRENGTH
-    learn_populations(rows[chosen], factors, before, after, PRIOR, strength, TABLES, populations)
+    learn_populations(
+        rows[chosen],
+        factors,
+        before,
+        after,
+        part["hour_of_week"],
+        part["opened"],
+        PRIOR,
+        PRIOR_STRENGTH,
+        TABLES,
+        populations,
+        corrections,
+    )
 
 
 @njit(cache=True)
@@ -243,6 +258,7 @@ class SendTime(base.Classifier):
         self.strength = strength
         self._populations: dict[tuple[str, ...], F64] = {}
         self._counts: dict[tuple[str, ...], F64] = {}
+        self._corrections: dict[tuple[str, ...], F64] = {}
         self._recipients: dict[tuple[str, str], F32] = {}
 
     def learn_one(self, x: dict[str, Any], y: bool) -> None:
@@ -262,10 +278,13 @@ class SendTime(base.Classifier):
                 np.ones(1, np.float32),
                 before[None],
                 after,
+                np.array([hour]),
+                np.array([int(y)]),
                 PRIOR,
                 PRIOR_STRENGTH,
                 TABLES,
                 population[None],
+                self._corrections.setdefault(key, np.zeros(2))[None],
             )
 
     def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
@@ -274,7 +293,8 @@ class SendTime(base.Classifier):
         for key in ((x["client"],), (x["client"], x["segment"])):
             if key in self._counts:
                 shares = population_shares(self._populations[key], shares, self.strength)
-                factors = day_factors(*self._counts[key])
+                exposures, opens = self._counts[key]
+                factors = day_factors(exposures, opens, float(self._corrections[key][0]))
         unknown = np.zeros(EVIDENCE, np.float32)
         evidence = self._recipients.get((x["client"], x["recipient"]), unknown)
         scores, _ = score_recipients(
