@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sendtide.commands import app
+from sendtide.events.hashing import hash_text, in_control
 from sendtide.events.records import RECIPIENT_LAYOUT, RECIPIENT_RECORD, encode_scores
 from sendtide.sinks import Owner, RecipientRows, RedisSink
 
@@ -151,3 +152,32 @@ def test_scores_come_from_redis(program, cluster, tmp_path):
     shown = program(*arguments)
     assert shown.exit_code == 2
     assert "client_id" in shown.stderr
+
+
+def test_the_control_group_is_the_one_of_everywhere_else(tmp_path):
+    """By client and recipient, drawn with a propensity; without clients there is none."""
+    source, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    ids = [f"{k:032x}" for k in range(400)]
+    frame = pl.DataFrame(
+        {
+            "client_id": ["acme"] * 400,
+            "recipient_id": ids,
+            "window_start_ms": [NOW_MS] * 400,
+            "window_end_ms": [NOW_MS + 24 * HOUR_MS] * 400,
+        }
+    )
+    frame.write_parquet(source)
+    arguments = ["schedule", str(source), "--out", str(out), "--now", str(NOW_MS), "--json", "-"]
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 0, shown.output
+    halves = np.array([(0, k) for k in range(400)], np.uint64)
+    expected = in_control(np.full(400, hash_text("acme"), np.uint64), halves, "", 0.05)
+    decisions = pl.read_parquet(out)
+    assert (decisions["arm"] == "control").to_list() == expected.tolist()
+    assert json.loads(shown.stdout)["control"] == expected.sum() > 5
+    told = decisions["propensity"].to_list()
+    assert [p is not None for p in told] == expected.tolist()
+    assert {round(p, 6) for p in told if p} == {round(1 / 24, 6)}
+    frame.drop("client_id").write_parquet(source)
+    shown = CliRunner().invoke(app, arguments)
+    assert json.loads(shown.stdout)["control"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -18,11 +19,19 @@ from sendtide.commands.options import JsonFile, RedisUrl
 from sendtide.commands.output import note, progress, publish
 from sendtide.commands.program import new_program
 from sendtide.events.errors import ConfigurationError
-from sendtide.events.hashing import hash_text
+from sendtide.events.hashing import hash_text, in_control
 from sendtide.events.records import HOURS_PER_WEEK, decode_scores
 from sendtide.events.time import known_zones
 from sendtide.pipeline.rules import Rules, load_rules
-from sendtide.schedule import RELAX_ORDER, Constraints, Requests, Schedule, Sent, solve
+from sendtide.schedule import (
+    RELAX_ORDER,
+    Constraints,
+    Requests,
+    Schedule,
+    Sent,
+    solve,
+    solve_beside_control,
+)
 from sendtide.schedule.comparison import Comparison, compare, random_case
 from sendtide.schedule.problem import HOUR_MS, UNLIMITED, reason_names
 from sendtide.sinks import RedisReader
@@ -33,6 +42,8 @@ program = new_program()
 
 _NEEDED: Final = ("recipient_id", "window_start_ms", "window_end_ms")
 _TEXTS: Final = ("id", "client_id", "recipient_id", "provider", "timezone")
+_RECIPIENT: Final = re.compile("[0-9a-f]{32}")
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _FLAT_RATE: Final = 0.2
 """P(open) of a recipient nothing is known of: every hour alike."""
 _LARGE: Final = 100_000
@@ -65,7 +76,8 @@ def schedule(
 
     Columns: recipient_id, window_start_ms, window_end_ms; optional id, client_id, provider,
     timezone, value, scores (168 numbers; not in CSV). Without scores they are read from Redis,
-    where it is given, else every hour counts alike.
+    where it is given, else every hour counts alike. With client_id, the control group of each
+    client (control_share of the rules, 5%) gets hours drawn among those that keep all rules.
 
     Example: `sendtide schedule requests.parquet --rules rules.toml --out decisions.parquet`
     """
@@ -91,14 +103,17 @@ def schedule(
         now_ms = time.time_ns() // 1_000_000 if now is None else now
         constraints = _constraints(told, providers, now_ms)
         history = _sent(_read(sent, ("recipient_id", "sent_at_ms")), providers) if sent else None
+        controlled, keys = _controlled(table, told), _keys(requests)
         started = time.perf_counter()
-        planned = solve(requests, constraints, history)
+        parts = requests, constraints, history, controlled, keys
+        planned, propensities = solve_beside_control(*parts)
         took_s = time.perf_counter() - started
         bar.update(task, description="write", advance=1)
         if out is not None:
-            _write(_decisions(table, planned), out)
+            _write(_decisions(table, planned, controlled, propensities), out)
         bar.advance(task)
     result = _summary(planned, providers, len(requests) / max(took_s, 1e-9))
+    result["control"] = int(controlled.sum())
     publish(result, json, _shown(result))
 
 
@@ -211,6 +226,24 @@ def _requests(
     )
 
 
+def _controlled(table: pl.DataFrame, told: Rules) -> NDArray[np.bool_]:
+    """(n,) of the control group: recipients of a client, by the same hash as everywhere."""
+    if "client_id" not in table.columns or not told.control_share:
+        return np.zeros(len(table), np.bool_)
+    texts = table["recipient_id"].to_list()
+    named = np.array([_RECIPIENT.fullmatch(text) is not None for text in texts], np.bool_)
+    digits = [text if ok else "0" * 32 for text, ok in zip(texts, named.tolist(), strict=True)]
+    ids = np.array([(int(t[:16], 16), int(t[16:], 16)) for t in digits], np.uint64).reshape(-1, 2)
+    clients = _codes(table["client_id"].fill_null("").to_list())
+    drawn = in_control(clients, ids, told.control_salt, told.control_share)
+    return np.asarray(named & (clients != 0) & drawn)
+
+
+def _keys(requests: Requests) -> NDArray[np.uint64]:
+    """A hash of each request: asked again, it draws the same hour."""
+    return requests.recipient ^ (requests.window_start_ms.astype(np.uint64) * _ODD)
+
+
 def _sent(table: pl.DataFrame, providers: list[str]) -> Sent:
     place = {name: k for k, name in enumerate(providers)}
     named = table["provider"].to_list() if "provider" in table.columns else [None] * len(table)
@@ -241,13 +274,20 @@ def _constraints(told: Rules, providers: list[str], now_ms: int) -> Constraints:
     )
 
 
-def _decisions(table: pl.DataFrame, planned: Schedule) -> pl.DataFrame:
+def _decisions(
+    table: pl.DataFrame,
+    planned: Schedule,
+    controlled: NDArray[np.bool_],
+    propensities: NDArray[np.float64],
+) -> pl.DataFrame:
     named = {int(mask): reason_names(int(mask)) for mask in np.unique(planned.relaxed)}
     kept = [name for name in ("id", "client_id", "recipient_id") if name in table.columns]
     return table.select(kept).with_columns(
         send_at_ms=pl.Series(planned.send_at_ms),
         open_probability=pl.Series(planned.open_probability),
         relaxed=pl.Series([named[mask] for mask in planned.relaxed.tolist()], dtype=pl.String),
+        arm=pl.Series(np.where(controlled, "control", "optimised"), dtype=pl.String),
+        propensity=pl.Series(propensities).fill_nan(None),
     )
 
 
@@ -287,6 +327,8 @@ def _shown(result: dict[str, Any]) -> str:
         f"{result['requests_per_s']:,.0f} requests/s"
     )
     lines = [first]
+    if result["control"]:
+        lines.append(f"{result['control']:,} of the control group, at hours drawn by chance")
     lines += [f"{count:,} gave way: {name}" for name, count in result["relaxed"].items()]
     top = sorted(result["prices"], key=lambda row: -row["price"])[:5]
     lines += [

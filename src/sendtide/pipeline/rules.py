@@ -9,6 +9,8 @@
     per_day = 1
     per_week = 3
     spacing = "6h"
+    control_share = 0.05    # of each client's recipients, at hours by chance; as in the pipeline
+    control_salt = ""       # file, so that it is the same recipients
     [rates]                 # messages an hour; a provider without a rate has no limit
     gmail = 100000
     [warm_up]
@@ -64,6 +66,8 @@ class Rules(Section):
     spacing_ms: Annotated[int, Between("0s", "7d")] = 0
     rates: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     warm_up: WarmUp | None = None
+    control_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    control_salt: Annotated[str, Field(max_length=64)] = ""
 
 
 def load_rules(path: Path) -> Rules:

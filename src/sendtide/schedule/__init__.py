@@ -11,7 +11,9 @@ way (`sendtide schedule --check` counts how often); beyond 60,000 requests there
 `optimum`, which solves small cases exactly for comparison, is imported by its own name.
 """
 
+from sendtide.schedule.control import solve_beside_control
 from sendtide.schedule.problem import REASONS, RELAX_ORDER, Constraints, Requests, Sent
 from sendtide.schedule.solve import Schedule, solve
 
 __all__ = ["REASONS", "RELAX_ORDER", "Constraints", "Requests", "Schedule", "Sent", "solve"]
+__all__ += ["solve_beside_control"]

@@ -17,7 +17,7 @@ from sendtide.schedule.caps import broken_caps
 from sendtide.schedule.grid import moment
 from sendtide.schedule.room import NO_TIME, NOWHERE
 
-__all__ = ["best_fit", "exchange", "go"]
+__all__ = ["best_fit", "exchange", "fits", "go"]
 
 _DAY_SLOTS: Final = 24
 _LEAST: Final = 1e-12
@@ -38,7 +38,8 @@ def go(room: Any, i: int, cell: int, time_ms: int, gain: float) -> None:
 
 
 @njit(cache=True)
-def _fits(grid: Any, people: Any, room: Any, i: int, cell: int) -> bool:
+def fits(grid: Any, people: Any, room: Any, i: int, cell: int) -> bool:
+    """Whether request `i`, now nowhere, would keep every rule in `cell`, one of its candidates."""
     slot = cell % room.slots
     day = slot // _DAY_SLOTS
     if 0 <= room.limit[cell] <= room.used[cell]:
@@ -63,7 +64,7 @@ def best_fit(
     for k in range(begins[i], begins[i + 1]):
         if blinks > 0.0 and np.random.random() < blinks:
             continue
-        if gains[k] > gain and _fits(grid, people, room, i, row + slots[k]):
+        if gains[k] > gain and fits(grid, people, room, i, row + slots[k]):
             best, gain = k, gains[k]
     return best
 
@@ -116,14 +117,14 @@ def exchange(
             cell = row + slots[k]
             if gains[k] - worth <= best_net:
                 continue
-            if _fits(grid, people, room, i, cell):
+            if fits(grid, people, room, i, cell):
                 best_net, best_k, best_j, best_to = gains[k] - worth, k, -1, -1
                 continue
             for b in range(_blockers(people, room, order, first, i, cell, others)):
                 j = others[b]
                 was, was_time, was_gain = room.cell[j], room.time_ms[j], room.gain[j]
                 go(room, j, NOWHERE, NO_TIME, 0.0)
-                if _fits(grid, people, room, i, cell):
+                if fits(grid, people, room, i, cell):
                     go(room, i, cell, moment(grid, i, slots[k])[0], gains[k])
                     to = best_fit(grid, people, candidates, provider[j] * room.slots, room, j)
                     net = gains[k] - worth - was_gain + (gains[to] if to >= 0 else unplanned)

@@ -18,7 +18,7 @@ from sendtide.schedule.problem import HOUR_MS, Constraints, Requests, Sent
 from sendtide.schedule.rebuild import rebuild
 from sendtide.schedule.room import NOWHERE, Room
 
-__all__ = ["Schedule", "solve"]
+__all__ = ["Schedule", "probabilities", "solve"]
 
 _STEP: Final = 1e-3
 """Step of the auction, in parts of the mean best gain: the loss a request may have at the most,
@@ -89,7 +89,7 @@ def solve(requests: Requests, rules: Constraints, sent: Sent | None = None) -> S
         room,
         rules.costs(),
     )
-    probability = _probability(requests, room, grid)
+    probability = probabilities(requests, room, grid)
     return Schedule(
         send_at_ms=room.time_ms,
         open_probability=probability,
@@ -110,7 +110,7 @@ def _prices(room: Room, providers: int, largest: float) -> NDArray[np.float64]:
     return np.asarray(np.minimum(np.maximum(cells, np.repeat(room.day_price, 24)), largest))
 
 
-def _probability(requests: Requests, room: Room, grid: Grid) -> NDArray[np.float64]:
+def probabilities(requests: Requests, room: Room, grid: Grid) -> NDArray[np.float64]:
     """P(open) at the time planned."""
     slot = (room.time_ms - grid.first_ms) // HOUR_MS
     inside = (room.time_ms - grid.first_ms) // 1_000 - slot * 3_600
