@@ -66,6 +66,7 @@ def example_rows(
         "period": sent // PERIOD_MS,
         "opened": opened,
         "clicked": opened & (rng.random(n) < 0.2),
+        "converted": np.zeros(n),
         "machine_opened": np.zeros(n),
         "bounced": np.zeros(n),
         "unsubscribed": ~opened & (rng.random(n) < 0.01),

@@ -61,10 +61,12 @@ def test_the_compiled_model_equals_the_readable_one():
         "hour_of_week": rng.integers(0, 168, n),
         "opened": (rng.random(n) < 0.4).astype(np.uint8),
         "clicked": np.zeros(n, np.uint8),
+        "converted": np.zeros(n, np.uint8),
         "open_delay_s": rng.integers(10, 40_000, n),
         "send_offset": np.arange(n),
         "evidence": np.zeros((n, EVIDENCE), np.uint16),
     }
+    rows["open_delay_s"][rows["opened"] == 0] = -1
     who = rng.integers(0, people, n)
     model = SendTime()
     for i in range(n):
@@ -191,6 +193,7 @@ def test_a_population_that_has_had_enough_learns_from_one_label_in_sixteen():
         "hour_of_week": np.full(64, 20),
         "opened": np.ones(64, np.uint8),
         "clicked": np.zeros(64, np.uint8),
+        "converted": np.zeros(64, np.uint8),
         "open_delay_s": np.full(64, 60),
         "send_offset": np.arange(64),
         "evidence": np.zeros((64, EVIDENCE), np.uint16),

@@ -17,6 +17,7 @@ SETTINGS = JoinSettings(
     engagements_lateness_ms=4 * HOUR,
     requests_lateness_ms=HOUR,
     dedupe_window=10_000,
+    machine_within_ms=HOUR // 2 + 1,
 )
 
 

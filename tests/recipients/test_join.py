@@ -20,9 +20,12 @@ from sendtide.recipients.tables import RHYTHM_PERIODS
 from .events import HOUR, SETTINGS, START, apply, sends
 
 KINDS = ("delivered", "open", "open", "click", "bounce", "unsubscribe", "complaint", "conversion")
-FACTS = ("opened", "clicked", "machine_opened", "bounced", "unsubscribed", "complained")
+FACTS = ("opened", "clicked", "converted", "machine_opened")
+FACTS += ("bounced", "unsubscribed", "complained")
 people = st.integers(1, 4)
 times = st.integers(0, 40).map(lambda h: START + h * HOUR // 2)
+WITHIN = SETTINGS.machine_within_ms
+moments = st.sampled_from([0, WITHIN // 20, WITHIN // 10, WITHIN - 1, WITHIN, WITHIN * 3, 9 * HOUR])
 
 
 def _send(number):
@@ -108,10 +111,58 @@ def test_every_send_is_labelled_once_with_what_became_of_it(topics, schedule):
             )
 
     expected = expected_labels(sends, topics[1], SETTINGS)
-    assert rows == {offset: row[:7] for offset, row in expected.items()}
+    assert rows == {offset: row[:8] for offset, row in expected.items()}
 
 
 SHORT = replace(SETTINGS, horizon_ms=4 * HOUR, engagements_lateness_ms=2 * HOUR)
+
+
+@st.composite
+def scanned(draw):
+    """Few messages that persons and scanners open and click, soon and late, in any order."""
+    sends = [
+        {"id": i, "person": i % 2 + 1, "time": START + i, "client": 11, "subject": None}
+        for i in range(1, draw(st.integers(1, 3)) + 1)
+    ]
+    heard = st.tuples(
+        st.sampled_from(sends),
+        st.sampled_from(("delivered", "open", "open", "click", "click", "click", "conversion")),
+        moments,
+        st.integers(0, 2),
+    )
+    engagements = [
+        {**send, "id": 100 + i, "message": send["id"], "kind": kind, "machine": machine}
+        | {"time": send["time"] + after}
+        for i, (send, kind, after, machine) in enumerate(draw(st.lists(heard, max_size=16)))
+    ]
+    end = {"id": 99, "person": 1, "client": 11, "message": 99, "kind": "delivered", "machine": 0}
+    return sends, [*engagements, {**end, "time": START + 99 * HOUR}], []
+
+
+IN_ANY_ORDER = replace(SETTINGS, engagements_lateness_ms=20 * HOUR)
+
+
+@settings(max_examples=300)
+@given(topics=scanned(), one=schedules(), other=schedules(), shuffled=st.randoms())
+def test_machines_are_told_from_persons_in_any_order_of_events(topics, one, other, shuffled):
+    """Labels equal the recount, and events that come in another order leave the same state."""
+    sends, engagements, requests = topics
+    state, made = run(topics, one, IN_ANY_ORDER)
+    expected = expected_labels(sends, engagements, IN_ANY_ORDER)
+    found = {}
+    for columns in made:
+        for i, offset in enumerate(columns["send_offset"].tolist()):
+            facts = (*(bool(columns[fact][i]) for fact in FACTS), int(columns["open_delay_s"][i]))
+            found[offset] = facts
+    assert found == {offset: row[:8] for offset, row in expected.items()}
+
+    *again, end = engagements
+    shuffled.shuffle(again)
+    same, _ = run((sends, [*again, end], requests), other, IN_ANY_ORDER)
+    for table in ("people", "rhythm", "waiting"):
+        names = state.people.dtype.names if table == "people" else [...]
+        for name in set(names) - {"pending", "changed"}:
+            assert getattr(state, table)[name].tolist() == getattr(same, table)[name].tolist()
 
 
 @settings(max_examples=300)
@@ -126,7 +177,7 @@ def test_a_label_carries_the_history_as_of_its_send(topics, cuts):
     for columns in made:
         for i, offset in enumerate(columns["send_offset"].tolist()):
             found = (columns["sends"][i], columns["opens"][i])
-            assert found == expected[offset][7:]
+            assert found == expected[offset][8:]
 
 
 def test_an_open_after_a_send_is_not_in_its_history_though_its_own_send_was_labelled_before():
@@ -161,16 +212,15 @@ def recounted(sends, engagements, settings):
     _, watermark_ms = admitted(engagements, settings.engagements_lateness_ms)
     for offset, label in expected_labels(sends, engagements, settings).items():
         row = sends[offset]
-        opened, clicked, bounced, delay_s = label[0], label[1], label[3], label[6]
+        opened, clicked, converted, bounced, delay_s = *label[:3], label[4], label[7]
+        proven = clicked or converted
         if bounced:  # it was no exposure
             continue
-        if (opened or clicked) and row["time"] + 2 * settings.horizon_ms > watermark_ms:
+        if (opened or proven) and row["time"] + 2 * settings.horizon_ms > watermark_ms:
             continue
         evidence = found.setdefault(row["person"], [0] * EVIDENCE)
         hour, waited = row["time"] // HOUR % 24, REACH_H
-        if clicked and not opened:
-            waited, delay_s, opened = 0, 0, True
-        if opened and delay_s < 3600 * REACH_H * (2 if clicked else 1):
+        if delay_s >= 0 and delay_s < 3600 * REACH_H * (2 if proven else 1):
             waited = min(delay_s // 3600, REACH_H)
             evidence[BINS + (hour + delay_s // 3600) % 24 // BIN_HOURS] += 1
         for age in range(waited):
@@ -212,7 +262,8 @@ def test_old_halves_fade_in_any_order():
     apply(state, 1, [{**ended, "time": START + 99 * HOUR}], 0)
     ages = START // half_ms * half_ms + np.array([half_ms // 2, 3 * half_ms // 2, 2 * half_ms])
     rows = np.zeros(3, np.int32)
-    faded = evidence_of(rows, ages, state.people, *state._base(), state.pending, settled=False)
+    known = rows, ages, np.zeros(3, bool), state.people, *state._base(), state.pending
+    faded = evidence_of(*known, settled=False)
     assert faded[:, 2 * BINS].tolist() == [1, 0.5, 0]
 
 

@@ -10,7 +10,7 @@ from sendtide.events.examples import PERIOD_BITS, PERIOD_MS, PERIODS
 from sendtide.recipients import RecipientPartition, digest
 from sendtide.recipients.periods import counted, newest_sum, shifted
 
-from .events import SETTINGS, START, apply
+from .events import HOUR, SETTINGS, START, apply
 
 MOST = 2**PERIOD_BITS - 1
 periods = st.lists(st.integers(0, 60), min_size=1, max_size=60)
@@ -63,7 +63,7 @@ def test_a_recipients_history_reaches_over_periods():
         send = {"id": number + 1, "client": 11, "person": 1, "time": at}
         opened = {**send, "id": 100 + number, "message": number + 1, "kind": "open", "machine": 1}
         apply(state, 0, [send], number)
-        apply(state, 1, [{**opened, "time": at + 1_000}], number) if number % 2 else None
+        apply(state, 1, [{**opened, "time": at + HOUR}], number) if number % 2 else None
     last = {"id": 50, "client": 11, "person": 2, "time": START}
     apply(state, 1, [{**last, "message": 99, "kind": "delivered", "machine": 0}], 90)
     told = state.history_as_of(np.zeros(1, np.int32), np.array([START], np.int64))

@@ -64,6 +64,7 @@ def expectation(records: Sequence[Record], pipeline: Pipeline) -> Recount:
     return recount(
         ((topic, key, value, now_ms) for topic, key, value, _ in records),
         horizon_ms=pipeline.join.horizon_ms - 1,
+        machine_within_ms=pipeline.join.machine_within_ms,
         lateness_ms={
             t.name: rule.allowed_lateness_ms for t, rule in zip(INPUTS, lateness, strict=True)
         },

@@ -141,8 +141,9 @@ def good_body(topic: str, value: bytes) -> dict[str, Any] | None:
 class Recount:
     """What was found. buckets: per topic. recipients, clients: applied events per kind.
 
-    opened, clicked: identities (source, id) of sends with a human open or a click within the
-    horizon; sent: identity to (client, recipient) and time of every applied send.
+    opened, clicked: identities (source, id) of sends a person opened or clicked within the
+    horizon; machines: who opens at once whatever comes; sent: identity to (client, recipient)
+    and time of every applied send.
     """
 
     buckets: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -152,6 +153,7 @@ class Recount:
     opened: set[tuple[str, str]] = field(default_factory=set)
     clicked: set[tuple[str, str]] = field(default_factory=set)
     bounced: set[tuple[str, str]] = field(default_factory=set)
+    machines: set[Who] = field(default_factory=set)
 
     def total(self) -> Counter[str]:
         """Buckets over all topics; with `in`, the number of records."""
@@ -160,8 +162,12 @@ class Recount:
         return total
 
     def opens_of(self) -> Counter[Who]:
-        """Sends opened by a person within the horizon, per (client, recipient)."""
-        return Counter(self.sent[identity][0] for identity in self.opened)
+        """Sends opened by a person within the horizon, per (client, recipient).
+
+        None of those whose recipient always opens at once, as machines do.
+        """
+        owners = (self.sent[identity][0] for identity in self.opened)
+        return Counter(who for who in owners if who not in self.machines)
 
 
 class _Counting:
@@ -179,6 +185,7 @@ class _Counting:
         self.forgotten: set[Who] = set()
         self.newest: dict[tuple[str, int], int] = {}
         self.engaged: list[tuple[Who, dict[str, Any]]] = []
+        self.told: dict[tuple[str, str], dict[str, list[int]]] = {}
 
     def bucket(self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int) -> str:
         if value is None:
@@ -234,12 +241,43 @@ class _Counting:
             owner, sent_ms = self.result.sent.get(identity, (("", ""), 0))
             if owner != who or not 0 <= body["event_time_ms"] - sent_ms <= horizon_ms:
                 continue
-            if body["kind"] == "open" and body.get("machine") is not True:
-                self.result.opened.add(identity)
-            elif body["kind"] == "click":
-                self.result.clicked.add(identity)
-            elif body["kind"] == "bounce":
+            if body["kind"] == "bounce":
                 self.result.bounced.add(identity)
+            elif body["kind"] == "delivered" or body.get("machine") is not True:
+                told = self.told.setdefault(identity, defaultdict(list))
+                told[body["kind"]].append(body["event_time_ms"] - sent_ms)
+
+    def tell_machines(self, within_ms: int) -> None:
+        """What persons opened and clicked: neither at once nor in a burst of clicks."""
+        prompt: Counter[Who] = Counter()
+        for identity, told in self.told.items():
+            delivered, clicks = min(told["delivered"], default=0), sorted(told["click"])
+            burst = range(0)
+            if len(clicks) > 2 and clicks[2] - clicks[0] < within_ms // 10:
+                burst = range(clicks[0] - within_ms // 10, clicks[0] + within_ms)
+            first: dict[str, int] = {}
+            for kind in ("open", "click"):
+                times = sorted(told[kind])
+                for time_ms in times[:3] + times[-1:]:
+                    haste = within_ms > 0 and time_ms < delivered + within_ms
+                    if not haste and time_ms not in burst:
+                        first.setdefault(kind, time_ms)
+            if "open" in first:
+                self.result.opened.add(identity)
+                prompt[self.result.sent[identity][0]] += first["open"] < delivered + 6 * within_ms
+            if "click" in first:
+                self.result.clicked.add(identity)
+        sends = Counter(
+            who
+            for message, (who, _) in self.result.sent.items()
+            if message not in self.result.bounced
+        )
+        opens = self.result.opens_of()
+        self.result.machines = {
+            who
+            for who, n in prompt.items()
+            if within_ms and n >= max(20, 0.9 * opens[who], 0.5 * sends[who])
+        }
 
 
 def recount(
@@ -247,16 +285,19 @@ def recount(
     *,
     skew_ms: int = 300_000,
     horizon_ms: int = 7 * DAY_MS,
+    machine_within_ms: int = 10_000,
     lateness_ms: dict[str, int] | None = None,
     partition: Callable[[bytes], int] | None = None,
 ) -> Recount:
     """Recount produced (topic, key, value, timestamp_ms).
 
     skew_ms: how far a time may lie ahead of the record's timestamp. lateness_ms: per topic.
+    machine_within_ms: how soon after the delivery nobody opens; a minute for ten seconds of it.
     """
     counting = _Counting(skew_ms, lateness_ms, partition)
     for topic, key, value, timestamp_ms in records:
         bucket = counting.bucket(topic, key, value, timestamp_ms)
         counting.result.buckets[topic][bucket] += 1
     counting.join(horizon_ms)
+    counting.tell_machines(machine_within_ms)
     return counting.result

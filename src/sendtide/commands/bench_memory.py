@@ -77,6 +77,7 @@ def _known(plan: Plan, simulator: Simulator | None = None) -> RecipientPartition
             engagements_lateness_ms=0,
             requests_lateness_ms=0,
             dedupe_window=_PART,
+            machine_within_ms=10_000,
         ),
     )
     names: dict[str, Any] = {n: Names() for n in ("clients", "sources", "segments", "zones")}

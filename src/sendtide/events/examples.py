@@ -64,23 +64,25 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     **HISTORY_COLUMNS,
     "opened": "|u1",  # labels only, 0 otherwise: opened by a person within the horizon
     "clicked": "|u1",
-    "machine_opened": "|u1",
+    "converted": "|u1",
+    "machine_opened": "|u1",  # or clicked by one, marked or not; see `recipients.machines`
     "bounced": "|u1",  # then it was no exposure, and the other facts say nothing
     "unsubscribed": "|u1",
     "complained": "|u1",
     "creative": "<u4",  # labels only: place in ExampleBlock.creatives, from 1 on; 0 without one
     "arm": "|u1",  # 1: the recipient is of its client's control group; 0: not; 2: not known
     "group": "|u1",  # of recipients, by hash, the same for good: 0 to 63; see `hashing.GROUPS`
-    "open_delay_s": "<i4",  # seconds from send to first human open, -1 if none
+    "open_delay_s": "<i4",  # seconds to the first open by a person, else click, else conversion; -1
 }
 """Column name to dtype; two more have rows of their own: `content`, (n, 5) float32, NaN where
 absent, and `evidence`, (n, rhythm.EVIDENCE) uint16, of labels: the recipient's hours before it."""
 
-_VERSION: Final = "1.3"
+_VERSION: Final = "1.4"
 _SINCE: Final = {
     **dict.fromkeys(("period_sends", "period_opens", "period"), 1),
     **dict.fromkeys(("bounced", "unsubscribed", "complained"), 1),
     **dict.fromkeys(("creative", "group"), 2),
+    "converted": 4,
 }
 """Minor version that brought a column; blocks of older ones are read with zeros in its place."""
 _ARMS_SINCE: Final = 2

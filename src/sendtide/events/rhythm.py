@@ -4,8 +4,9 @@ Time to open is a survival time with hazards by hour of the day. While a message
 each hour is evidence of absence, weighed by how visible the message still is (`FRESHNESS`); the
 hour of the open is evidence of presence. So an open hours after the send speaks for its own hour,
 not the send's, and an hour at which much is sent does not look good for that. An open after
-`REACH_H` hours says too little and counts as none, unless it led to a click, which reaches twice as
-far; a click needs no open beside it (images blocked).
+`REACH_H` hours says too little and counts as none, unless it led to a click or a conversion, which
+reach twice as far; these need no open beside them (images blocked, or loaded by a machine) and then
+speak for their own hour.
 
 Evidence of a recipient is `EVIDENCE` numbers: waiting by bin of the local day, opens by bin, sends.
 Waiting is counted in steps of an hour's `FRESHNESS_STEPS`-th part.
@@ -35,15 +36,16 @@ _HOUR_MS: Final = 3_600_000
 
 
 @njit(cache=True)
-def engaged_age(delay_ms: int, clicked: bool) -> int:
+def engaged_age(delay_ms: int, proven: bool) -> int:
     """Whole hours from send to the engagement that counts, NEVER_AGE if none.
 
-    delay_ms: from send to the first open by a person, negative if none.
+    delay_ms: from send to the first sign of a person, negative if none. proven: there was a click
+    or a conversion.
     """
     if delay_ms < 0:
-        return 0 if clicked else NEVER_AGE
+        return NEVER_AGE
     age = delay_ms // _HOUR_MS
-    return age if age < (2 * REACH_H if clicked else REACH_H) else NEVER_AGE
+    return age if age < (2 * REACH_H if proven else REACH_H) else NEVER_AGE
 
 
 @njit(cache=True)

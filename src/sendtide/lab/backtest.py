@@ -143,6 +143,7 @@ class Backtest:
             engagements_lateness_ms=0,
             requests_lateness_ms=_LATENESS_MS,
             dedupe_window=1_000_000,
+            machine_within_ms=0,  # times of logs are often drawn, or of whole minutes or days
         )
         self._recipients = RecipientPartition(0, join)
         usual = n // max(len(clients), 1)

@@ -26,6 +26,7 @@ _HOUR_MS: Final = 3_600_000
 _CLIENT: Final = "client"
 _HORIZON_H: Final = 72
 _UNTIL_LABELLED_H: Final = _HORIZON_H + 2
+_MACHINE_WITHIN_MS: Final = 10_000
 _MIDDLE_MS: Final = _HOUR_MS // 2
 """Messages leave in the middle of their hour."""
 
@@ -51,6 +52,7 @@ class Sendtide:
             engagements_lateness_ms=_HOUR_MS,
             requests_lateness_ms=_HOUR_MS,
             dedupe_window=1_000_000,
+            machine_within_ms=_MACHINE_WITHIN_MS,
         )
         self._recipients = RecipientPartition(0, join, policy)
         settings = ClientSettings(detectors=frozenset(), control_share=control_share)

@@ -75,7 +75,8 @@ PRIOR_STRENGTH: Final = 8.0
 DAY_STRENGTH: Final = 200.0
 """Pseudo-sends behind a weekday's rate: weekdays differ little, and noise would look like much."""
 RHYTHM_COLUMNS: Final = (
-    *("evidence", "hour_of_week", "opened", "clicked", "open_delay_s", "send_offset"),
+    *("evidence", "hour_of_week", "opened", "clicked", "converted", "open_delay_s"),
+    "send_offset",
 )
 """What `teach_rhythms` reads of label rows."""
 ALL_LEARN_UNTIL: Final = 64
@@ -122,21 +123,23 @@ def in_hours(travelled: NDArray[Any]) -> F32:
 def with_outcome(columns: Mapping[str, NDArray[Any]]) -> F32:
     """(n, EVIDENCE) of label rows' recipients with those labels counted."""
     after = in_hours(columns["evidence"])
+    proven = (columns["clicked"] != 0) | (columns["converted"] != 0)
+    seen = (columns["opened"] != 0) | proven
     _count_outcomes(
         columns["hour_of_week"],
-        np.where(columns["opened"] != 0, columns["open_delay_s"].astype(np.int64) * 1000, -1),
-        columns["clicked"],
+        np.where(seen, columns["open_delay_s"].astype(np.int64) * 1000, -1),
+        proven,
         after,
     )
     return after
 
 
 @njit(cache=True)
-def _count_outcomes(hours: Any, delays_ms: Any, clicked: Any, evidence: Any) -> None:
+def _count_outcomes(hours: Any, delays_ms: Any, proven: Any, evidence: Any) -> None:
     steps = np.empty(BINS, np.int64)
     for i in range(len(hours)):
         steps[:] = 0
-        age = engaged_age(delays_ms[i], clicked[i] != 0)
+        age = engaged_age(delays_ms[i], proven[i])
         add_waiting(hours[i], age, steps)
         for b in range(BINS):
             evidence[i, b] += steps[b] / FRESHNESS_STEPS
@@ -250,7 +253,8 @@ class SendTime(base.Classifier):
     """The same model behind River's interface: readable, one recipient at a time.
 
     `x` holds `client`, `segment`, `recipient`, `hour_of_week`, and, for learning, `delay_s` (from
-    send to open, absent if none) and `clicked`; `y` says whether a message sent then was opened.
+    send to open, without one to click or conversion, absent if none), `clicked` and `converted`;
+    `y` says whether a message sent then was opened.
     `predict_proba_one` answers for that hour.
     """
 
@@ -263,12 +267,13 @@ class SendTime(base.Classifier):
 
     def learn_one(self, x: dict[str, Any], y: bool) -> None:
         """Count one labelled send, and teach its client and segment."""
-        hour, clicked = int(x["hour_of_week"]), bool(x.get("clicked", False))
+        hour = int(x["hour_of_week"])
+        proven = bool(x.get("clicked", False) or x.get("converted", False))
         person = (x["client"], x["recipient"])
         before = self._recipients.get(person, np.zeros(EVIDENCE, np.float32))
         after = before[None].copy()
-        delay_ms = int(x.get("delay_s", 0) * 1000) if y else -1
-        _count_outcomes(np.array([hour]), np.array([delay_ms]), np.array([clicked]), after)
+        delay_ms = int(x.get("delay_s", 0) * 1000) if y or proven else -1
+        _count_outcomes(np.array([hour]), np.array([delay_ms]), np.array([proven]), after)
         self._recipients[person] = after[0]
         for key in ((x["client"],), (x["client"], x["segment"])):
             self._counts.setdefault(key, np.zeros((2, HOURS)))[:, hour] += (1.0, float(y))

@@ -115,6 +115,7 @@ class Join(Section):
 
     horizon_ms: Annotated[int, Between("1s", "30d")] = 3 * 86_400_000
     dedupe_window: Annotated[int, Field(ge=1_000, le=100_000_000)] = 4_000_000
+    machine_within_ms: Annotated[int, Between("0s", "10m")] = 10_000
 
 
 class Clients(Section):

@@ -3,7 +3,8 @@
 What makes the state independent of how the topics interleave: a send's facts gather in its pending
 row in any order; a recipient's base columns change only when a send retires, by sums, maxima and
 minima, which do not care for order; and a send retires by the engagement topic's own watermark.
-An engagement belongs to a send if `sent <= time < sent + horizon`, nothing else of it counts.
+An engagement belongs to a send if `sent <= time < sent + horizon`, nothing else of it counts. Who
+opened and clicked, machine or person, is worked out from a send's facts alone (`machines`).
 
 A send is labelled when its horizon is over. One that nobody engaged with then retires. One that was
 opened or clicked waits for another horizon: until then there may be sends to the same recipient
@@ -22,8 +23,10 @@ from numba import njit
 
 from sendtide.events.examples import PERIOD_MS
 from sendtide.events.rhythm import BIN_HOURS, BINS, NEVER_AGE, add_waiting, engaged_age
+from sendtide.recipients.machines import first_sign, is_prompt, judge, remember
 from sendtide.recipients.periods import counted, shifted
 from sendtide.recipients.tables import (
+    ABSENT,
     BYTE_MOST,
     MINUTE_MS,
     MOST,
@@ -36,7 +39,7 @@ from sendtide.recipients.tables import (
 from sendtide.state.index import EMPTY, delete, find, insert
 
 __all__ = ["APPLIED", "DUPLICATE", "ERASED", "LATE"]
-__all__ += ["DUE_BUCKETS", "add_orphan", "add_pending", "client_row", "erase", "match"]
+__all__ += ["DUE_BUCKETS", "add_orphan", "add_pending", "age_of", "client_row", "erase", "match"]
 __all__ += ["settle", "take_due"]
 
 APPLIED: Final = 0
@@ -44,12 +47,16 @@ DUPLICATE: Final = 1
 LATE: Final = 2
 ERASED: Final = 3
 
+DELIVERED: Final = 0
 OPEN: Final = 1
 CLICK: Final = 2
 BOUNCE: Final = 3
 UNSUBSCRIBE: Final = 4
 COMPLAINT: Final = 5
+CONVERSION: Final = 6
 """Positions in `events.messages.ENGAGEMENT_KINDS`."""
+_BY_MACHINE: Final = 2
+"""Code of `EngagementBatch.machine`."""
 
 DUE_BUCKETS: Final = 2048
 """Pending sends hang in a ring of buckets by send time, so that retiring looks at few of them."""
@@ -81,8 +88,10 @@ def add_pending(
     send = pending[row]
     send.identity, send.recipient = identity, recipient
     send.sent_ms, send.offset = sent_ms, offset
-    send.open_ms = send.click_ms = NEVER
-    send.labelled = 0
+    send.delivered_ms = send.open_ms = send.click_ms = send.converted_ms = NEVER
+    send.opens[:] = ABSENT
+    send.clicks[:] = ABSENT
+    send.labelled = send.marked = 0
     send.machine = send.bounced = send.unsubscribed = send.complained = 0
     send.next = people[recipient].pending
     people[recipient].pending = row
@@ -90,18 +99,29 @@ def add_pending(
 
 
 @njit(cache=True)
-def match(send: Any, person: Any, time_ms: Any, kind: Any, machine: Any, horizon_ms: Any) -> Any:
-    """Let an engagement become a fact of its send; True if it changed anything."""
+def match(
+    send: Any, person: Any, time_ms: Any, kind: Any, machine: Any, horizon_ms: Any, within_ms: Any
+) -> Any:
+    """Let an engagement become a fact of its send; True if it belongs to it.
+
+    within_ms: so soon after the delivery nobody opens mail; see `machines`.
+    """
     if time_ms < send.sent_ms or time_ms >= send.sent_ms + horizon_ms:
         return False
-    if kind == OPEN:
-        if machine == 2:
-            send.machine = 1
-        elif send.open_ms == NEVER or time_ms < send.open_ms:
-            send.open_ms = time_ms
-    elif kind == CLICK:
-        if machine != 2 and (send.click_ms == NEVER or time_ms < send.click_ms):
-            send.click_ms = time_ms
+    if kind in (OPEN, CLICK):
+        if machine == _BY_MACHINE:
+            send.marked = send.machine = 1
+        else:
+            remember(send.opens if kind == OPEN else send.clicks, time_ms - send.sent_ms)
+            judge(send, within_ms)
+    elif kind == DELIVERED:
+        if send.delivered_ms == NEVER or time_ms < send.delivered_ms:
+            send.delivered_ms = time_ms
+            if send.opens[0] != ABSENT or send.clicks[0] != ABSENT:
+                judge(send, within_ms)
+    elif kind == CONVERSION:
+        if send.converted_ms == NEVER or time_ms < send.converted_ms:
+            send.converted_ms = time_ms
     elif kind == BOUNCE:
         send.bounced = 1
     elif kind == UNSUBSCRIBE:
@@ -178,12 +198,20 @@ def erase(
     person.profile = 0
     person.profile_ms = person.newest_ms = NEVER
     person.last_send_min = person.last_open_min = NEVER
-    person.sends = person.opens = person.clicks = 0
+    person.sends = person.opens = person.clicks = person.prompt = 0
     person.period = 0
     person.period_sends = person.period_opens = np.uint64(0)
     person.erased, person.changed = 1, 0
     rhythm[row, :] = 0
     waiting[row, :] = 0
+
+
+@njit(cache=True)
+def age_of(send: Any) -> Any:
+    """`engaged_age` of a send."""
+    sign_ms = first_sign(send)
+    delay_ms = sign_ms - send.sent_ms if sign_ms != NEVER else NEVER
+    return engaged_age(delay_ms, send.click_ms != NEVER or send.converted_ms != NEVER)
 
 
 @njit(cache=True)
@@ -200,8 +228,7 @@ def _merge_rhythm(send: Any, row: Any, newest: Any, period: Any, rhythm: Any, wa
         waiting[row, first : first + BINS] = 0
     if half <= newest_half - 2:
         return
-    delay_ms = send.open_ms - send.sent_ms if send.open_ms != NEVER else NEVER
-    age = engaged_age(delay_ms, send.click_ms != NEVER)
+    age = age_of(send)
     first = (half % 2) * (BINS + 1)
     saturating_add(rhythm, row, first + BINS, 1, BYTE_MOST)
     if age != NEVER_AGE:
@@ -214,7 +241,7 @@ def _merge_rhythm(send: Any, row: Any, newest: Any, period: Any, rhythm: Any, wa
 
 
 @njit(cache=True)
-def _merge(send: Any, row: Any, people: Any, rhythm: Any, waiting: Any) -> None:
+def _merge(send: Any, row: Any, people: Any, rhythm: Any, waiting: Any, within_ms: Any) -> None:
     """Add a retired send to its recipient's base columns; commutative, step by step."""
     person = people[row]
     opened = send.open_ms != NEVER
@@ -222,6 +249,7 @@ def _merge(send: Any, row: Any, people: Any, rhythm: Any, waiting: Any) -> None:
     person.last_send_min = max(person.last_send_min, send.sent_ms // MINUTE_MS)
     if opened:
         person.opens = min(person.opens + 1, MOST)
+        person.prompt = min(person.prompt + is_prompt(send, within_ms), MOST)
         person.last_open_min = max(person.last_open_min, send.open_ms // MINUTE_MS)
     if send.click_ms != NEVER:
         person.clicks = min(person.clicks + 1, MOST)
@@ -269,7 +297,7 @@ def take_due(
             elif send.sent_ms <= due_ms and send.labelled == labelled:
                 collect[count] = row
                 count += 1
-                stays = not labelled and (send.open_ms != NEVER or send.click_ms != NEVER)
+                stays = not labelled and first_sign(send) != NEVER
                 if stays:
                     send.labelled = 1
                 else:
@@ -289,12 +317,13 @@ def settle(
     people: Any,
     rhythm: Any,
     waiting: Any,
+    within_ms: Any,
 ) -> None:
     """Merge retired sends into their recipients and free their rows."""
     for i in range(len(rows)):
         row = rows[i]
         recipient = pending[row].recipient
         if pending[row].bounced == 0:
-            _merge(pending[row], recipient, people, rhythm, waiting)
+            _merge(pending[row], recipient, people, rhythm, waiting, within_ms)
         people[recipient].changed = max(people[recipient].changed, SETTLED)
         _unlink_pending(row, pending, free, people)

@@ -17,6 +17,7 @@ from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.due import DueRing
 from sendtide.recipients.history import evidence_of, histories, travelling
 from sendtide.recipients.join import settle
+from sendtide.recipients.machines import first_opens
 from sendtide.recipients.outcome import Columns, Live, Outcome
 from sendtide.recipients.places import fitting_places, new_places
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
@@ -43,13 +44,10 @@ SENDS, ENGAGEMENTS, REQUESTS = range(3)
 _ORPHANS_BEFORE_PURGE: Final = 4096
 
 
-_FACTS: Final = {
-    "machine_opened": "machine",
-    "bounced": "bounced",
-    "unsubscribed": "unsubscribed",
-    "complained": "complained",
-}
-"""Label columns that are facts of a pending send as they stand."""
+_AS_THEY_STAND: Final = ("bounced", "unsubscribed", "complained")
+"""Label columns that are facts of a pending send."""
+_OUTCOMES: Final = ("opened", "clicked", "converted", "machine_opened", *_AS_THEY_STAND)
+"""Label columns that tell yes or no what became of a send."""
 
 
 class RecipientPartition:
@@ -131,6 +129,7 @@ class RecipientPartition:
                 self.newest[SENDS],
                 self.settings.sends_lateness_ms,
                 self.settings.horizon_ms,
+                self.settings.machine_within_ms,
                 self.due.width_ms,
                 seen,
                 self._index,
@@ -169,6 +168,7 @@ class RecipientPartition:
                 self.newest[ENGAGEMENTS],
                 self.settings.engagements_lateness_ms,
                 self.settings.horizon_ms,
+                self.settings.machine_within_ms,
                 seen,
                 self.seen[SENDS].tables(),
                 self._index,
@@ -263,6 +263,7 @@ class RecipientPartition:
         people = self.people[rows]
         newest_ms = people["newest_ms"]
         profile = self.profiles.rows[people["profile"]]
+        history, machines = self._known(rows, newest_ms + 1)
         return Live(
             client=self._clients_of(rows),
             ids=self._ids(rows),
@@ -270,18 +271,27 @@ class RecipientPartition:
             zone=profile[:, 0],
             newest_ms=newest_ms,
             evidence=evidence_of(
-                rows, newest_ms, self.people, *self._base(), self.pending, settled=False
+                rows, newest_ms, machines, self.people, *self._base(), self.pending, settled=False
             ),
-            history=self.history_as_of(rows, newest_ms + 1),
+            history=history,
         )
 
     def history_as_of(self, rows: NDArray[np.int32], times_ms: NDArray[np.int64]) -> Columns:
         """HISTORY_COLUMNS of recipients at given times."""
-        table, words, periods = histories(rows, times_ms, self.people, self.pending)
-        columns = [*table.T, *words.T, periods]
-        return dict(zip(HISTORY_COLUMNS, columns, strict=True))
+        return self._known(rows, times_ms)[0]
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _known(
+        self, rows: NDArray[np.int32], times_ms: NDArray[np.int64]
+    ) -> tuple[Columns, NDArray[np.bool_]]:
+        """HISTORY_COLUMNS, and who opens like a machine."""
+        within_ms = self.settings.machine_within_ms
+        table, words, periods, machines = histories(
+            rows, times_ms, self.people, self.pending, within_ms
+        )
+        columns = [*table.T, *words.T, periods]
+        return dict(zip(HISTORY_COLUMNS, columns, strict=True)), machines
 
     def _parts(self, topic: int, n: int) -> Any:
         """Cut a batch where the seen-set changes generation."""
@@ -331,20 +341,20 @@ class RecipientPartition:
         return labels if emit else None
 
     def _settle(self, rows: NDArray[np.int32]) -> None:
-        settle(rows, self.pending, self._pending_free, self.people, *self._base())
+        within_ms = self.settings.machine_within_ms
+        settle(rows, self.pending, self._pending_free, self.people, *self._base(), within_ms)
 
     def _examples(self, rows: NDArray[np.int32], *, labelled: bool) -> Columns:
         """EXAMPLE_COLUMNS of pending rows; client and segment are hashes still."""
         sends = self.pending[rows]
         owners = sends["recipient"]
-        opened = sends["open_ms"] != NEVER
-        delay_s = np.where(opened, (sends["open_ms"] - sends["sent_ms"]) // 1000, -1)
+        history, machines = self._known(owners, sends["sent_ms"])
         end_ms = sends["sent_ms"] + self.settings.horizon_ms
-        zero = np.zeros(len(rows), np.uint8)
         tables, client = (self.people, *self._base(), self.pending), self._clients_of(owners)
         drawn = self.policy.control_salt, self.policy.control_share
         controlled, group = control_groups(client, self._ids(owners), *drawn)
-        known = evidence_of(owners, sends["sent_ms"], *tables, settled=True) if labelled else None
+        as_of = owners, sends["sent_ms"], machines
+        known = evidence_of(*as_of, *tables, settled=True) if labelled else None
         return {
             "client": client,
             "segment": sends["segment"],
@@ -352,17 +362,36 @@ class RecipientPartition:
             "sent_at_ms": sends["sent_ms"],
             "time_ms": end_ms if labelled else sends["sent_ms"],
             "hour_of_week": sends["hour"],
-            **self.history_as_of(owners, sends["sent_ms"]),
-            "opened": opened.astype(np.uint8) if labelled else zero,
-            "clicked": (sends["click_ms"] != NEVER).astype(np.uint8) if labelled else zero,
-            **{name: sends[fact] if labelled else zero for name, fact in _FACTS.items()},
+            **history,
+            **(self._facts(sends, machines) if labelled else self._no_facts(len(rows))),
             "arm": controlled.astype(np.uint8),
             "group": group,
-            "open_delay_s": (delay_s if labelled else np.full(len(rows), -1)).astype(np.int32),
             "content": self.content[rows],
-            "creative": sends["creative"] if labelled else zero.astype(np.uint64),
+            "creative": sends["creative"] if labelled else np.zeros(len(rows), np.uint64),
             "evidence": travelling(known, len(rows)),
         }
+
+    def _facts(self, sends: NDArray[np.void], machines: NDArray[np.bool_]) -> Columns:
+        """What became of sends; machines: (n,) whose recipients open like one."""
+        open_ms = first_opens(sends, machines, self.settings.machine_within_ms)
+        opened, clicked = open_ms != NEVER, sends["click_ms"] != NEVER
+        sign_ms = np.where(opened, open_ms, np.where(clicked, sends["click_ms"], NEVER))
+        sign_ms = np.where(sign_ms != NEVER, sign_ms, sends["converted_ms"])
+        delay_s = np.where(sign_ms != NEVER, (sign_ms - sends["sent_ms"]) // 1000, -1)
+        return {
+            "opened": opened.astype(np.uint8),
+            "clicked": clicked.astype(np.uint8),
+            "converted": (sends["converted_ms"] != NEVER).astype(np.uint8),
+            "machine_opened": sends["machine"] | (open_ms != sends["open_ms"]).astype(np.uint8),
+            **{name: sends[name] for name in _AS_THEY_STAND},
+            "open_delay_s": delay_s.astype(np.int32),
+        }
+
+    @staticmethod
+    def _no_facts(n: int) -> Columns:
+        """Of sends whose label is not known yet."""
+        zeros = {name: np.zeros(n, np.uint8) for name in _OUTCOMES}
+        return {**zeros, "open_delay_s": np.full(n, -1, np.int32)}
 
     def _purge_orphans(self) -> None:
         """Free orphans whose send can no longer come; only when there are many."""

@@ -39,6 +39,7 @@ def send_rows(
     newest: Any,
     lateness_ms: int,
     horizon_ms: int,
+    within_ms: int,
     due_width: int,
     seen: Any,
     index: Any,
@@ -103,7 +104,8 @@ def send_rows(
         place = (time_ms[i] // due_width) % DUE_BUCKETS
         pending[send].due_next = heads[place]
         heads[place] = send
-        meet_orphans(send, row, pending, people, orphans, orphan_free, by_message, horizon_ms)
+        waiting = orphans, orphan_free, by_message
+        meet_orphans(send, row, pending, people, *waiting, horizon_ms, within_ms)
     return admitted
 
 
@@ -117,6 +119,7 @@ def meet_orphans(
     free: Any,
     by_message: Any,
     horizon_ms: int,
+    within_ms: int,
 ) -> None:
     """Match the engagements that came before their send, and free their rows."""
     orphan = find(*by_message, pending[send].identity)
@@ -126,7 +129,8 @@ def meet_orphans(
     while orphan != NONE:
         found = orphans[orphan]
         after = found.next
-        if match(pending[send], people[row], found.time_ms, found.kind, found.machine, horizon_ms):
+        facts = found.time_ms, found.kind, found.machine
+        if match(pending[send], people[row], *facts, horizon_ms, within_ms):
             people[row].changed = HEARD
         found.next = free[0]
         found.message = np.uint64(0)
@@ -174,6 +178,7 @@ def engagement_rows(
     newest: Any,
     lateness_ms: int,
     horizon_ms: int,
+    within_ms: int,
     seen: Any,
     sends_seen: Any,
     index: Any,
@@ -214,7 +219,8 @@ def engagement_rows(
         send = find(*by_identity, message[i])
         if send != EMPTY:
             owner = pending[send].recipient
-            if match(pending[send], people[owner], time_ms[i], kind[i], machine[i], horizon_ms):
+            facts = time_ms[i], kind[i], machine[i]
+            if match(pending[send], people[owner], *facts, horizon_ms, within_ms):
                 people[owner].changed = HEARD
         elif time_ms[i] >= sends_floor_ms and (
             find(sends_seen[0], sends_seen[1], message[i]) == EMPTY

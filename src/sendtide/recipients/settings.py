@@ -12,6 +12,7 @@ class JoinSettings:
     """Times in milliseconds.
 
     horizon_ms: how long after a send an engagement belongs to it; then its label is final.
+    machine_within_ms: so soon after the delivery no person opens; 0: only marks tell machines.
     *_lateness_ms: how far behind the newest event of its topic partition an event may lie.
     dedupe_window: any repeat within this many accepted events of a topic partition is caught.
     """
@@ -21,6 +22,7 @@ class JoinSettings:
     engagements_lateness_ms: int
     requests_lateness_ms: int
     dedupe_window: int
+    machine_within_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

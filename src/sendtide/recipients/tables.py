@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from sendtide.events.rhythm import BINS
 
 __all__ = [
+    "ABSENT",
     "BYTE_MOST",
     "CONTENT",
     "HEARD",
+    "LATEST",
     "MINUTE_MS",
     "MOST",
     "NEVER",
@@ -34,6 +36,11 @@ __all__ = [
 
 NONE: Final = -1
 NEVER: Final = -1
+ABSENT: Final = np.uint32(2**32 - 1)
+"""No time among those remembered of a message."""
+LATEST: Final = 3
+"""Of a message's opens and clicks the three earliest and, in this place, the latest are kept:
+whatever the order in which they come, the same are left."""
 SETTLED: Final = 1
 """A recipient's record has changed because time has passed: a send was labelled or retired."""
 HEARD: Final = 2
@@ -66,6 +73,7 @@ RECIPIENT: Final = np.dtype(
         ("sends", "u2"),
         ("opens", "u2"),
         ("clicks", "u2"),
+        ("prompt", "u2"),  # opens that came at once; see `machines`
         ("period", "i2"),  # newest period with a retired send, the first of the two words above
         ("erased", "u1"),
         ("changed", "u1"),  # since it was last written: 0, SETTLED or HEARD
@@ -79,12 +87,17 @@ PENDING: Final = np.dtype(
         ("due_next", "i4"),  # of the same due bucket
         ("sent_ms", "i8"),
         ("offset", "i8"),
-        ("open_ms", "i8"),  # first open by a person
+        ("delivered_ms", "i8"),
+        ("open_ms", "i8"),  # first open by a person, as are the next two
         ("click_ms", "i8"),
+        ("converted_ms", "i8"),
+        ("opens", "u4", (LATEST + 1,)),  # unmarked ones, milliseconds after the send; ABSENT
+        ("clicks", "u4", (LATEST + 1,)),
         ("segment", "u8"),
         ("creative", "u8"),  # code of what the message is made of, 0 if it did not tell
         ("hour", "u1"),  # of the week, local
-        ("machine", "u1"),  # opened by a machine
+        ("marked", "u1"),  # an open or click of it was marked as a machine's
+        ("machine", "u1"),  # a machine opened or clicked it, marked or not
         ("bounced", "u1"),
         ("unsubscribed", "u1"),
         ("complained", "u1"),

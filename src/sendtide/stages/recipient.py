@@ -63,6 +63,7 @@ def join_settings(pipeline: Pipeline) -> JoinSettings:
         engagements_lateness_ms=pipeline.engagements.allowed_lateness_ms,
         requests_lateness_ms=pipeline.requests.allowed_lateness_ms,
         dedupe_window=pipeline.join.dedupe_window,
+        machine_within_ms=pipeline.join.machine_within_ms,
     )
 
 
