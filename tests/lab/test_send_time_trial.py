@@ -61,3 +61,6 @@ def test_the_trial_is_repeatable_and_in_order():
     assert one.regret["oracle"] == 0
     opens = one.control_group["open"]
     assert opens.rest_sends + opens.control_sends == 400 * 12
+    assert one.machines.acts > 100
+    assert one.machines.caught > 0.6
+    assert one.machines.discarded < 0.01

@@ -54,4 +54,9 @@ def _shown(result: TrialResult) -> Group:
     )
     opens = ClientLift(**asdict(result.control_group["open"]))
     group = f"opens of sendtide's recipients against its control group: {explain_lift(opens)}"
-    return Group(table(title, columns, rows), Text(trust), Text(group))
+    told = result.machines
+    machines = (
+        f"machines without a mark: {told.caught:.1%} of {told.acts:,} openings and scans caught; "
+        f"{told.discarded:.2%} of {told.human_opens:,} opens by people not counted"
+    )
+    return Group(table(title, columns, rows), *map(Text, (trust, machines, group)))

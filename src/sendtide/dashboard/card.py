@@ -37,7 +37,8 @@ _EVENTS: Final = {
 _LIMITS: Final = {
     "open": (
         "An open is an image loaded: a person who reads without images counts as a never-opener.",
-        "Opens by machines are marked and not learned from; those no mark gives away are counted.",
+        "Opens by machines, marked or found by haste, bursts and volume, are not learned from.",
+        "A machine that takes its time over single messages still looks like a person.",
     ),
     "bounce": ("A bounced send teaches this model alone; it was no exposure.",),
 }

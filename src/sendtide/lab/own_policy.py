@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from sendtide.lab.people import Outcomes, People
 from sendtide.models import ModelDirectory
 from sendtide.recipients import JoinSettings, PolicySettings, RecipientPartition, answers, blocks
 
-__all__ = ["Sendtide"]
+__all__ = ["MachinesTold", "Sendtide"]
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -27,6 +28,7 @@ _CLIENT: Final = "client"
 _HORIZON_H: Final = 72
 _UNTIL_LABELLED_H: Final = _HORIZON_H + 2
 _MACHINE_WITHIN_MS: Final = 10_000
+_LINKS: Final = 4
 _MIDDLE_MS: Final = _HOUR_MS // 2
 """Messages leave in the middle of their hour."""
 
@@ -34,6 +36,21 @@ _MIDDLE_MS: Final = _HOUR_MS // 2
 def _zone_of(hours: int) -> str:
     """Name of the zone with a fixed offset; its sign is reversed, as POSIX has it."""
     return f"Etc/GMT{-hours:+d}" if hours else "Etc/GMT"
+
+
+@dataclass(frozen=True, slots=True)
+class MachinesTold:
+    """How machines that nothing marks were told from persons.
+
+    acts: sends that only such a machine opened or scanned. caught: share of them in which no
+    person was seen. human_opens: sends a person opened. discarded: share of them in which that was
+    not seen.
+    """
+
+    acts: int
+    caught: float
+    human_opens: int
+    discarded: float
 
 
 class Sendtide:
@@ -68,6 +85,10 @@ class Sendtide:
         self._told: F64 = np.zeros(people.n)
         self.predicted: list[F64] = []
         self.opened: list[NDArray[np.bool_]] = []
+        self._machine: list[NDArray[np.bool_]] = []
+        self._marked: list[NDArray[np.bool_]] = []
+        self._labelled: list[int] = []
+        self._person: list[int] = []
 
     def _common(self, topic: int, who: I64, time_ms: I64) -> dict[str, Any]:
         """Columns every batch has; an event's identity is its topic and offset."""
@@ -129,6 +150,8 @@ class Sendtide:
         """Let sends and engagements come in, then models learn and travel."""
         self.predicted.append(self._told)
         self.opened.append(seen.opened)
+        self._machine.append(seen.machine)
+        self._marked.append(seen.marked & ~seen.scanned)
         n, sent_ms = len(sent), sent * _HOUR_MS + _MIDDLE_MS
         sends = SendBatch(
             **self._common(0, np.arange(n), sent_ms),
@@ -148,8 +171,12 @@ class Sendtide:
     def _engage(self, sent_ms: I64, messages: NDArray[np.uint64], seen: Outcomes) -> None:
         """Machine opens, opens and clicks, in order of time."""
         delay_ms = np.nan_to_num(seen.delay_s * 1000).astype(np.int64)
+        at_once_ms = (seen.machine_delay_s * 1000).astype(np.int64)
+        scanned = seen.machine & seen.scanned
         kinds = [
-            ("open", seen.machine, np.full(len(sent_ms), 3_000), 2),
+            ("open", seen.machine & seen.marked, at_once_ms, 2),
+            ("open", seen.machine & ~seen.marked, at_once_ms, 0),
+            *(("click", scanned, at_once_ms + link * 200, 0) for link in range(_LINKS)),
             ("open", seen.opened, delay_ms, 1),
             ("click", seen.clicked, delay_ms + 30_000, 1),
         ]
@@ -183,9 +210,28 @@ class Sendtide:
         )
         self._carry(self._recipients.apply_engagements(batch))
 
+    def machines(self) -> MachinesTold:
+        """How well machines were told from persons."""
+        unmarked = ~np.concatenate(self._marked)
+        opened, machine = np.concatenate(self.opened), np.concatenate(self._machine)
+        person = np.zeros(len(opened), bool)
+        person[self._labelled] = self._person
+        alone, seen = (
+            machine & unmarked & ~opened,
+            opened & np.isin(np.arange(len(opened)), self._labelled),
+        )
+        return MachinesTold(
+            acts=int(alone.sum()),
+            caught=float((~person[alone]).mean()),
+            human_opens=int(seen.sum()),
+            discarded=float((~person[seen]).mean()),
+        )
+
     def _carry(self, outcome: Any) -> None:
         """Take labels from recipients to clients."""
         if outcome.labels is not None:
+            self._labelled += outcome.labels["send_offset"].tolist()
+            self._person += (outcome.labels["opened"] | outcome.labels["clicked"]).tolist()
             tables = self._names, Names(), self._recipients.creatives
             for _, block in blocks(outcome.labels, "label", 0, *tables, 1):
                 self._clients.apply(block)

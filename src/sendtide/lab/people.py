@@ -17,7 +17,7 @@ providers tell of a quarter to a half in one, three quarters in two, and a peak 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +36,26 @@ _DAYS_PER_YEAR: Final = 365.25
 _HOURS: Final = 48
 """After so many nobody opens any more."""
 _MOST: Final = 0.95
+_KINDS_OF_MACHINES: Final = np.array([[0.25], [0.25]])
+"""Shares that take 12 to 45 s, where others take 1 to 9, and that try all links."""
+_MARKED: Final = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
 class Outcomes:
-    """What became of n sends. delay_s: to the first open by a person, NaN if none."""
+    """What became of n sends. delay_s: to the first open by a person, NaN if none.
+
+    machine: a machine opened it, after machine_delay_s; marked: and was told to be one; scanned:
+    it tried all links as well, at once.
+    """
 
     opened: NDArray[np.bool_]
     delay_s: F64
     clicked: NDArray[np.bool_]
     machine: NDArray[np.bool_]
+    machine_delay_s: F64
+    marked: NDArray[np.bool_]
+    scanned: NDArray[np.bool_]
 
 
 class People:
@@ -74,6 +84,8 @@ class People:
         self._drift = np.where(rng.random(n) < 0.25, rng.normal(0, 1.5, n), 0)
         self._tires = rng.uniform(0, 0.1, n)
         self._fresh = self._freshness(rng)
+        kinds = np.random.default_rng([seed, 4])
+        self._slow, self._scans = kinds.random((2, n)) < _KINDS_OF_MACHINES
 
     def _freshness(self, rng: np.random.Generator) -> F64:
         """(n, 48) how visible a message still is, by whole hours since it came."""
@@ -130,4 +142,15 @@ class People:
             delay_s=np.where(opened, delay, np.nan),
             clicked=opened & (click < 0.15),
             machine=self.machine & (machine < 0.9),
+            **self._machines(campaign),
         )
+
+    def _machines(self, campaign: int) -> dict[str, Any]:
+        """How the machines act on one message to each; draws of their own."""
+        rng = np.random.default_rng([self._seed, 5, campaign])
+        low, high = np.where(self._slow, 12, 1), np.where(self._slow, 45, 9)
+        return {
+            "machine_delay_s": rng.uniform(low, high),
+            "marked": rng.random(self.n) < _MARKED,
+            "scanned": self._scans,
+        }

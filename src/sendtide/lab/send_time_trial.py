@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sendtide.clients import LiftSummary
 from sendtide.lab.informed import Informed
-from sendtide.lab.own_policy import Sendtide
+from sendtide.lab.own_policy import MachinesTold, Sendtide
 from sendtide.lab.people import HABIT_HOUR, People
 from sendtide.lab.rules import (
     BrontoRule,
@@ -67,6 +67,7 @@ class TrialResult:
     slot less that of the chosen one, mean over all sends of learning. interval_coverage: share of
     recipients' slots whose 95% interval holds the truth. ece: expected calibration error of what
     Sendtide told of the slots it chose, before each outcome, over 15 equal-width bins.
+    machines: how it told machines from people.
     control_group: Sendtide's recipients beside its own control group in the end, by outcome.
     """
 
@@ -79,6 +80,7 @@ class TrialResult:
     interval_coverage: float
     ece: float
     control_group: dict[str, LiftSummary]
+    machines: MachinesTold
 
 
 def calibration_error(predicted: F64, opened: NDArray[np.bool_], bins: int = _BINS) -> float:
@@ -163,6 +165,7 @@ def run_trial(settings: TrialSettings, step: Callable[[], None]) -> TrialResult:
         values[name], regret[name] = _value(policy, people, windows), float(np.mean(regrets))
         if isinstance(policy, Sendtide):
             coverage, ece = _trust(policy, windows)
+            machines = policy.machines()
             control_group = dict(zip(("open", "click"), policy.lifts(), strict=True))
     lift = values["oracle"] - values["now"]
     return TrialResult(
@@ -179,6 +182,7 @@ def run_trial(settings: TrialSettings, step: Callable[[], None]) -> TrialResult:
         interval_coverage=coverage,
         ece=ece,
         control_group=control_group,
+        machines=machines,
     )
 
 
