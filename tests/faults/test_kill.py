@@ -26,6 +26,7 @@ PIPELINE = f"""
 [topics]
 partitions = {PARTITIONS}
 [join]
+machine_within = "0s"
 horizon = "3d"
 [snapshots]
 interval = "1s"

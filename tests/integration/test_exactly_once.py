@@ -31,6 +31,7 @@ PIPELINE = f"""
 [topics]
 partitions = {PARTITIONS}
 [join]
+machine_within = "0s"
 horizon = "3d"
 [snapshots]
 interval = "1s"

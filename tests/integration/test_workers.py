@@ -29,6 +29,7 @@ PIPELINE = """
 [topics]
 partitions = 4
 [join]
+machine_within = "0s"
 horizon = "3d"
 [snapshots]
 interval = "1s"

@@ -82,7 +82,7 @@ def test_labels_are_human_opens_within_the_horizon():
         engagement("3", "b", "open", 2_000, machine=True),
         engagement("4", "c", "open", week_ms + 1),
         engagement("5", "d", "open", week_ms),
-        engagement("6", "e", "click", 9_000),
+        engagement("6", "e", "click", 19_000),
         engagement("7", "?", "open", 9_000),
     ]
     found = recount(records)

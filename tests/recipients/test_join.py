@@ -293,6 +293,21 @@ def test_a_late_repeat_is_a_duplicate_only_of_what_was_taken():
     assert (again.applied, again.late, again.duplicate) == (0, 1, 1)
 
 
+def test_what_waited_for_a_message_to_somebody_erased_waits_no_longer():
+    """Whether the engagement came before the send or after it."""
+    erase = {"id": 0, "client": 11, "person": 3, "time": START, "erase": True}
+    send = {"id": 5, "client": 11, "person": 3, "time": START}
+    opened = {"id": 9, "client": 11, "person": 1, "time": START + HOUR, "message": 5}
+    opened |= {"kind": "open", "machine": 0}
+    before, after = RecipientPartition(0, SETTINGS), RecipientPartition(0, SETTINGS)
+    apply(before, 0, [erase], 0)
+    apply(before, 1, [opened], 0)
+    apply(before, 0, [send], 1)
+    apply(after, 0, [erase, send], 0)
+    apply(after, 1, [opened], 0)
+    assert digest(before) == digest(after)
+
+
 def test_an_erased_recipient_is_forgotten_and_stays_forgotten():
     """After a tombstone nothing of the recipient is left, and later events are refused."""
     state = RecipientPartition(0, SETTINGS)

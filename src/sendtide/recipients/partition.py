@@ -15,9 +15,9 @@ from sendtide.recipients.codes import Codes
 from sendtide.recipients.counters import Counters
 from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.due import DueRing
+from sendtide.recipients.facts import facts_of, no_facts
 from sendtide.recipients.history import evidence_of, histories, travelling
 from sendtide.recipients.join import settle
-from sendtide.recipients.machines import first_opens
 from sendtide.recipients.outcome import Columns, Live, Outcome
 from sendtide.recipients.places import fitting_places, new_places
 from sendtide.recipients.rows import drop_orphan, engagement_rows, request_rows, send_rows
@@ -25,7 +25,6 @@ from sendtide.recipients.settings import JoinSettings, PolicySettings
 from sendtide.recipients.tables import (
     CONTENT,
     HEARD,
-    NEVER,
     NONE,
     ORPHAN,
     PENDING,
@@ -42,12 +41,6 @@ __all__ = ["RecipientPartition"]
 
 SENDS, ENGAGEMENTS, REQUESTS = range(3)
 _ORPHANS_BEFORE_PURGE: Final = 4096
-
-
-_AS_THEY_STAND: Final = ("bounced", "unsubscribed", "complained")
-"""Label columns that are facts of a pending send."""
-_OUTCOMES: Final = ("opened", "clicked", "converted", "machine_opened", *_AS_THEY_STAND)
-"""Label columns that tell yes or no what became of a send."""
 
 
 class RecipientPartition:
@@ -349,6 +342,7 @@ class RecipientPartition:
         sends = self.pending[rows]
         owners = sends["recipient"]
         history, machines = self._known(owners, sends["sent_ms"])
+        within_ms = self.settings.machine_within_ms
         end_ms = sends["sent_ms"] + self.settings.horizon_ms
         tables, client = (self.people, *self._base(), self.pending), self._clients_of(owners)
         drawn = self.policy.control_salt, self.policy.control_share
@@ -363,35 +357,13 @@ class RecipientPartition:
             "time_ms": end_ms if labelled else sends["sent_ms"],
             "hour_of_week": sends["hour"],
             **history,
-            **(self._facts(sends, machines) if labelled else self._no_facts(len(rows))),
+            **(facts_of(sends, machines, within_ms) if labelled else no_facts(len(rows))),
             "arm": controlled.astype(np.uint8),
             "group": group,
             "content": self.content[rows],
             "creative": sends["creative"] if labelled else np.zeros(len(rows), np.uint64),
             "evidence": travelling(known, len(rows)),
         }
-
-    def _facts(self, sends: NDArray[np.void], machines: NDArray[np.bool_]) -> Columns:
-        """What became of sends; machines: (n,) whose recipients open like one."""
-        open_ms = first_opens(sends, machines, self.settings.machine_within_ms)
-        opened, clicked = open_ms != NEVER, sends["click_ms"] != NEVER
-        sign_ms = np.where(opened, open_ms, np.where(clicked, sends["click_ms"], NEVER))
-        sign_ms = np.where(sign_ms != NEVER, sign_ms, sends["converted_ms"])
-        delay_s = np.where(sign_ms != NEVER, (sign_ms - sends["sent_ms"]) // 1000, -1)
-        return {
-            "opened": opened.astype(np.uint8),
-            "clicked": clicked.astype(np.uint8),
-            "converted": (sends["converted_ms"] != NEVER).astype(np.uint8),
-            "machine_opened": sends["machine"] | (open_ms != sends["open_ms"]).astype(np.uint8),
-            **{name: sends[name] for name in _AS_THEY_STAND},
-            "open_delay_s": delay_s.astype(np.int32),
-        }
-
-    @staticmethod
-    def _no_facts(n: int) -> Columns:
-        """Of sends whose label is not known yet."""
-        zeros = {name: np.zeros(n, np.uint8) for name in _OUTCOMES}
-        return {**zeros, "open_delay_s": np.full(n, -1, np.int32)}
 
     def _purge_orphans(self) -> None:
         """Free orphans whose send can no longer come; only when there are many."""

@@ -88,6 +88,8 @@ def send_rows(
         person = people[row]
         if person.erased:
             buckets[i] = ERASED
+            # Whatever waited for it is told as an engagement is that comes after it.
+            drop_orphans(identity[i], orphans, orphan_free, by_message)
             continue
         buckets[i] = APPLIED
         if time_ms[i] >= person.profile_ms:
@@ -136,6 +138,15 @@ def meet_orphans(
         found.message = np.uint64(0)
         free[0] = orphan
         orphan = after
+
+
+@njit(cache=True)
+def drop_orphans(message: Any, orphans: Any, free: Any, by_message: Any) -> None:
+    """Drop what waits for one message."""
+    orphan = find(*by_message, message)
+    while orphan != EMPTY:
+        drop_orphan(orphan, orphans, free, by_message)
+        orphan = find(*by_message, message)
 
 
 @njit(cache=True)
