@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracle.recipients import admitted
 from oracle.recipients import labels as expected_labels
 from sendtide.events.columns import pack, unpack
+from sendtide.events.errors import CorruptData
 from sendtide.events.examples import PERIOD_MS
 from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, FRESHNESS, REACH_H
 from sendtide.recipients import RecipientPartition, digest, restore, snapshot
@@ -381,3 +383,15 @@ def test_a_label_changes_a_record_without_news():
     after = {**send, "id": 9, "message": 99, "kind": "delivered", "machine": 0}
     apply(state, 1, [{**after, "time": START + 30 * HOUR}], 0)
     assert [part.tolist() for part in state.take_changed()] == [[0], [False]]
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_columns_of_unequal_lengths_are_refused(length):
+    """One that is too long is no better than one that is too short."""
+    state = RecipientPartition(3, SETTINGS)
+    person = {"id": 1, "time": START, "client": 11, "subject": None}
+    apply(state, 0, [{**person, "id": i, "person": i} for i in range(1, 4)], 0)
+    meta, columns = snapshot(state)
+    columns["people.opens"] = np.resize(columns["people.opens"], length)
+    with pytest.raises(CorruptData, match="does not fit"):
+        restore(3, SETTINGS, meta, columns)

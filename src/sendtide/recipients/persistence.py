@@ -30,6 +30,8 @@ _VERSION = 4
 _BASE = ("rhythm", "waiting")
 _LINKS = ("next", "due_next", "pending", "changed")
 _CODES = ("client", "profile")
+_ROWS_AT_ONCE = 4_096
+"""Of recipients 320 kB."""
 
 
 def _in_flight(state: RecipientPartition) -> NDArray[np.int64]:
@@ -85,12 +87,11 @@ def restore(
 
 
 def _restored(state: RecipientPartition, columns: Columns) -> RecipientPartition:
-    people = _structured(columns, "people", RECIPIENT)
-    n = len(people)
+    n = len(columns["people.high"])
     state.clients = Codes.restored(columns["clients"])
     state.profiles = Codes.restored(columns["profiles"])
     state._room_for_people(n)
-    state.people[:n] = people
+    _fill(state.people[:n], columns, "people")
     state.people["pending"][:n] = NONE
     for name in _BASE:
         getattr(state, name)[:n] = columns[f"base.{name}"]
@@ -114,9 +115,25 @@ def _restored(state: RecipientPartition, columns: Columns) -> RecipientPartition
 def _structured(columns: Columns, prefix: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     names = dtype.names or ()
     rows = np.zeros(len(columns[f"{prefix}.{names[0]}"]), dtype)
-    for name in names:
-        rows[name] = columns[f"{prefix}.{name}"]
+    _fill(rows, columns, prefix)
     return rows
+
+
+def _fill(rows: NDArray[Any], columns: Columns, prefix: str) -> None:
+    """Columns into rows, a cache's worth at a time: every field touches every row.
+
+    Raises:
+        ValueError: a column has another length.
+    """
+    fields = {name: columns[f"{prefix}.{name}"] for name in rows.dtype.names or ()}
+    for name, column in fields.items():
+        if len(column) != len(rows):
+            msg = f"column {prefix}.{name} has {len(column)} rows; the others have {len(rows)}"
+            raise ValueError(msg)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        for name, column in fields.items():
+            rows[name][part] = column[part]
 
 
 def _restore_pending(

@@ -184,7 +184,7 @@ class SnapshotStore:
         if _digest(data) != manifest.digest:
             msg = f"columns of {len(data)} bytes are not those that the manifest vouches for"
             raise CorruptData(msg)
-        return (manifest, *unpack(data))
+        return (manifest, *unpack(data, verified=True))
 
     def _get(self, path: str, size: int, largest: int) -> bytes:
         """Read a file of exactly this size; looked at first, so that none fills the memory."""
