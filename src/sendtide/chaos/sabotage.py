@@ -1,6 +1,6 @@
 """A worker that stops itself at a named point, or breaks a promise: for trials, never for service.
 
-    python -m sendtide.chaos.sabotage [--at POINT:N:SIGNAL] [--break PROMISE] worker ...
+    python -m sendtide.chaos.sabotage [--at POINT:N:SIGNAL] [--break PROMISE] [--clock S] worker ...
 
 The rest of the line is that of `sendtide`. The classes are changed in this process alone, before
 the program begins; the program itself knows no such switch.
@@ -9,6 +9,8 @@ Points: before_apply, after_apply (a chunk of stage A), before_commit, before_sn
 mid_snapshot (columns written, manifest not), before_publish (a write of recipients to Redis).
 Promises: fence (an older owner may write), order (offsets go before the work), dedupe (repeats
 count), each of which the judge must miss.
+Clock: `time.time` and `time.time_ns` are this many seconds off; the monotonic clock is right. (A
+preloaded clock such as faketime's breaks the timed waits of librdkafka, which are the kernel's.)
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import runpy
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -35,7 +38,7 @@ from sendtide.transport.transactional_client import TransactionalClient
 
 __all__ = ["BREAKS", "POINTS", "main"]
 
-_MINE: Final = ("--at", "--break")
+_MINE: Final = ("--at", "--break", "--clock")
 
 
 def _signal(signum: int) -> None:
@@ -124,6 +127,13 @@ def _without_dedupe() -> None:
     setattr(RecipientPartition, "apply_engagements", forgetful)  # noqa: B010
 
 
+def _shift_clock(seconds: int) -> None:
+    """Set the wall clock of this process forward, or back."""
+    read, read_ns = time.time, time.time_ns
+    setattr(time, "time", lambda: read() + seconds)  # noqa: B010
+    setattr(time, "time_ns", lambda: read_ns() + seconds * 1_000_000_000)  # noqa: B010
+
+
 BREAKS: Final[dict[str, Callable[[], None]]] = {
     "fence": _without_fence,
     "order": _commit_first,
@@ -137,6 +147,8 @@ def main(arguments: list[str]) -> None:
         option, value, *arguments = arguments
         if option == "--break":
             BREAKS[value]()
+        elif option == "--clock":
+            _shift_clock(int(value))
         else:
             point, number, name = value.split(":")
             POINTS[point](int(number), signal.Signals[name])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from sendtide.chaos.trial import Trial
 
-__all__ = ["corrupt", "folder_gone", "foreign", "older", "spoilt", "truncated"]
+__all__ = ["corrupt", "disk_full", "folder_gone", "foreign", "older", "spoilt", "truncated"]
 
 _FAULT_S: Final = 4.0
+_DISK_MB: Final = 32
 
 
 def spoilt(spoil: Callable[[Path], int]) -> Callable[[Trial], None]:
@@ -88,7 +91,7 @@ def folder_gone(trial: Trial) -> None:
     """No snapshot can be written for a while: a file stands where the folder was."""
     trial.worker()
     trial.start_load()
-    trial.wait_share(0.25)
+    trial.wait("a snapshot", lambda: any(trial.snapshots.glob("*/*/*.manifest")))
     trial.note_in_flight()
     kept = trial.snapshots.with_name("kept")
     trial.snapshots.rename(kept)
@@ -98,3 +101,35 @@ def folder_gone(trial: Trial) -> None:
     trial.snapshots.unlink()
     shutil.move(kept, trial.snapshots)
     trial.healed()
+
+
+def disk_full(trial: Trial) -> None:
+    """The disk that snapshots are kept on, a tmpfs, is full for a while."""
+    trial.snapshots.mkdir()
+    _mount(trial)
+    worker = trial.worker()
+    trial.start_load()
+    trial.wait("a snapshot", lambda: any(trial.snapshots.glob("*/*/*.manifest")))
+    trial.note_in_flight()
+    filler = trial.snapshots / "filler"
+    _fill(filler)
+    time.sleep(_FAULT_S)
+    trial.fired = b"has no new snapshot" in worker.log.read_bytes()
+    filler.unlink()
+    trial.healed()
+
+
+def _mount(trial: Trial) -> None:
+    folder = str(trial.snapshots)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MB}m", "tmpfs", folder]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        msg = f"a tmpfs cannot be mounted: {done.stderr.strip()}; this row needs the right to mount"
+        raise RuntimeError(msg)
+    trial.undo.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
+
+
+def _fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(1 << 16))

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from subprocess import TimeoutExpired
 from typing import Final
@@ -84,14 +84,18 @@ class Trial:
         self.records: Sequence[Record] = mail(
             self.events, self.seed, trouble=self.trouble, zipf=self.zipf, lateness_ms=_LATENESS_MS
         )
+        self.undo = ExitStack()
         self.watch = OrderWatch(self.stand, self.pipeline, self.name, self.snapshots)
 
     # -- what a row does ------------------------------------------------------------------------
 
-    def worker(self, *extra: str, at: str = "", prefix: Sequence[str] = ()) -> ServerProcess:
-        """Start one; `at` is a point of `sabotage`, `prefix` a program that starts it."""
+    def worker(
+        self, *extra: str, at: str = "", clock_s: int = 0, prefix: Sequence[str] = ()
+    ) -> ServerProcess:
+        """Start one; `at`, `clock_s`: see `sabotage`; `prefix`: a program that starts it."""
         number = len(self.workers) + 1
         sabotage = [*(["--at", at] if at else [])]
+        sabotage += ["--clock", str(clock_s)] if clock_s else []
         sabotage += ["--break", self.break_promise] if self.break_promise else []
         if self.break_promise == "order":  # a transaction would put it right
             extra = (*extra, "--exactly-once", "off")
@@ -166,16 +170,28 @@ class Trial:
     # -- how a row ends -------------------------------------------------------------------------
 
     def settle(self, bound_s: float) -> None:
-        """Wait until all that was produced is taken in, within the bound, and let workers go."""
+        """Wait until all is taken in, delivered and committed, and let workers go.
+
+        Raises:
+            Unavailable: not within the bound.
+        """
         self.load.finish()
         total = len(self.load.acked)
+        deadline = time.monotonic() + bound_s
         self.wait("lag 0", lambda: self.taken_in() >= total and self.all_held(), bound_s)
+        left_s = max(_LOOK_S, deadline - time.monotonic())
+        self.wait("a commit of all", self.watch.all_committed, left_s)
         began = self.healed_at or time.monotonic()
         self.recovered_s = round(max(0.0, time.monotonic() - began), 2)
         self._wait_still()
         for worker in self.workers:
             if worker.running and (code := worker.stop(60.0)):
                 self.notes.append(f"{worker.name} ended with {code} when asked to stop")
+
+    def clock_of(self, worker: ServerProcess) -> float:
+        """Seconds since 1970 as the worker has last told them; 0 before that."""
+        beat = self.stand.store.get(f"sendtide:1:worker:{worker.name}")
+        return float(json.loads(beat)["at_ms"]) / 1000 if beat else 0.0
 
     def all_held(self) -> bool:
         """True if the running workers hold every partition of both stages."""
@@ -213,11 +229,12 @@ class Trial:
         return found
 
     def end(self) -> None:
-        """Kill what still runs; the row is over."""
+        """Kill what still runs and undo what the row did to this machine (`undo`)."""
         for worker in self.workers:
             if worker.running:
                 worker.process.send_signal(signal.SIGKILL)
                 worker.process.wait()
+        self.undo.close()
 
     def planted(self, bucket: str) -> int:
         """How many records of a bucket are in the load, by the recount."""

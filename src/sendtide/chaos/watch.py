@@ -35,6 +35,7 @@ class OrderWatch:
         self._epochs: dict[str, int] = {}
         self._committed: dict[tuple[str, int], int] = {}
         self._written: dict[Path, tuple[tuple[int, int], dict[str, int]]] = {}
+        self._spoilt: set[Path] = set()
         settings = {"bootstrap.servers": stand.kafka, "group.id": group}
         self._reader = Consumer({**settings, "enable.auto.commit": False, "log_level": 0})
         self._places = [
@@ -48,8 +49,20 @@ class OrderWatch:
         self._epochs.clear()
 
     def forget_snapshots(self) -> None:
-        """Snapshots are about to be spoilt on purpose; older ones may follow."""
+        """Those that are there were spoilt on purpose; what follows may be of less than they."""
+        self._spoilt.update(self._manifests())
         self._written.clear()
+
+    def all_committed(self) -> bool:
+        """True once the group's offsets are the ends of all inputs; False if nobody answers."""
+        try:
+            found = self._reader.committed(self._asked(), timeout=_ANSWER_S)
+            return all(
+                max(0, place.offset) == self._reader.get_watermark_offsets(place, _ANSWER_S)[1]
+                for place in found
+            )
+        except KafkaException:
+            return False
 
     def look(self) -> None:
         """Compare with what was seen before; a server that is away is not looked at."""
@@ -72,15 +85,22 @@ class OrderWatch:
             self._epochs[name] = epoch
 
     def _look_at_commits(self) -> None:
-        asked = [TopicPartition(*place) for place in self._places]
-        for found in self._reader.committed(asked, timeout=_ANSWER_S):
+        for found in self._reader.committed(self._asked(), timeout=_ANSWER_S):
             place = (found.topic, found.partition)
             if found.offset < self._committed.get(place, -1001):
                 self.findings.append(f"{place}: offset fell to {found.offset}")
             self._committed[place] = found.offset
 
+    def _asked(self) -> list[TopicPartition]:
+        return [TopicPartition(*place) for place in self._places]
+
+    def _manifests(self) -> list[Path]:
+        return sorted(self._snapshots.glob("*/*/*.manifest"))
+
     def _look_at_snapshots(self) -> None:
-        for file in sorted(self._snapshots.glob("*/*/*.manifest")):
+        for file in self._manifests():
+            if file in self._spoilt:
+                continue
             try:
                 manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
             except (OSError, msgspec.MsgspecError):

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from sendtide.chaos.proxy import FaultProxy
-from sendtide.chaos.toxics import Bandwidth, Latency, LimitData, Slicer, Timeout, Toxic
+from sendtide.chaos.toxics import Bandwidth, Latency, LimitData, Slicer, SlowClose, Timeout, Toxic
 from sendtide.chaos.trial import Trial
 
-__all__ = ["broker_paused", "broker_restart", "kafka_away_at_start", "kafka_wire", "redis_flushed"]
-__all__ += ["redis_flushed_at_rest"]
+__all__ = ["broker_paused", "broker_restart", "kafka_away_at_start", "kafka_closed_late"]
+__all__ += ["kafka_wire", "redis_flushed", "redis_flushed_at_rest"]
 __all__ += ["redis_full", "redis_killed", "redis_paused", "redis_read_only", "redis_rolled_back"]
 __all__ += ["redis_wire", "wire_down"]
 
@@ -80,6 +80,22 @@ def wire_down(server: str) -> Callable[[Trial], None]:
 
     act.__doc__ = f"{server} refuses connections for {2 * _FAULT_S:.0f} s."
     return act
+
+
+def kafka_closed_late(trial: Trial) -> None:
+    """The broker learns late that the connections of a killed worker have ended."""
+    worker = trial.worker()
+    trial.start_load()
+    trial.wait_share(0.25)
+    proxy = trial.stand.kafka_proxy
+    before = proxy.fired["SlowClose"]
+    proxy.add("fault", CLOSED_LATE)
+    trial.kill(worker)
+    trial.worker()
+    trial.wait("the late end", lambda: proxy.fired["SlowClose"] > before)
+    time.sleep(CLOSED_LATE.delay_ms / 1000)
+    proxy.clear()
+    trial.healed()
 
 
 def kafka_away_at_start(trial: Trial) -> None:
@@ -218,3 +234,7 @@ SLOW: Final = Latency(latency_ms=400, jitter_ms=100)
 NARROW: Final = Bandwidth(rate_kb_s=300)
 SLICED: Final = Slicer(average_size=512, size_variation=256, delay_us=100)
 LIMITED: Final = LimitData(bytes=100_000)
+LIMITED_WRITES: Final = LimitData(stream="upstream", bytes=100_000)
+"""For Redis, whose answers are a few bytes each."""
+STALLED: Final = Timeout(timeout_ms=1_000)
+CLOSED_LATE: Final = SlowClose(stream="upstream", delay_ms=1_500)

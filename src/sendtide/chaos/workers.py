@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -12,12 +11,14 @@ from typing import Final
 from sendtide.chaos.trial import Trial
 from sendtide.local import ServerProcess
 
-__all__ = ["CLOCK_SKEW", "at_point", "clock_skew", "kill_mid_batch", "rebalance_storm"]
-__all__ += ["stop_in_order", "stop_twice", "zombie"]
+__all__ = ["MEMORY_GROUPS", "at_point", "clock_skew", "kill_mid_batch", "rebalance_storm"]
+__all__ += ["memory_capped", "stop_in_order", "stop_twice", "zombie"]
 
 _PAUSED_S: Final = 12.0
 """Three session timeouts."""
-CLOCK_SKEW: Final = "faketime"
+_DAY_S: Final = 86_400
+MEMORY_GROUPS: Final = "/sys/fs/cgroup/memory"
+_ROOM_BYTES: Final = 4 << 20
 
 
 def kill_mid_batch(trial: Trial) -> None:
@@ -35,6 +36,7 @@ def at_point(point: str, number: int) -> Callable[[Trial], None]:
 
     def act(trial: Trial) -> None:
         worker = trial.worker(at=f"{point}:{number}:SIGKILL")
+        trial.wait("the worker", trial.all_held)  # or one chunk would be of everything
         trial.start_load()
         trial.wait("the point", lambda: not worker.running)
         trial.note_in_flight()
@@ -109,14 +111,34 @@ def rebalance_storm(trial: Trial) -> None:
 
 def clock_skew(trial: Trial) -> None:
     """The second worker's clock is a day behind, the third's a day ahead."""
-    program = shutil.which(CLOCK_SKEW)
-    assert program is not None
     first = trial.worker()
     trial.start_load()
     trial.wait_share(0.2)
     trial.kill(first)
-    behind = trial.worker(prefix=(program, "-f", "-1d"))
+    behind = trial.worker(clock_s=-_DAY_S)
     trial.wait_share(0.5)
+    trial.fired = trial.fired and trial.clock_of(behind) < time.time() - _DAY_S / 2
     trial.kill(behind)
     trial.healed()
-    trial.worker(prefix=(program, "-f", "+1d"))
+    ahead = trial.worker(clock_s=_DAY_S)
+    trial.wait("its beat", lambda: trial.clock_of(ahead) > 0)
+    trial.fired = trial.fired and trial.clock_of(ahead) > time.time() + _DAY_S / 2
+
+
+def memory_capped(trial: Trial) -> None:
+    """The kernel kills a worker that grows past the limit of its group; another takes over."""
+    group = Path(MEMORY_GROUPS) / trial.name
+    group.mkdir()
+    trial.undo.callback(group.rmdir)
+    worker = trial.worker()
+    trial.start_load()
+    trial.wait_share(0.3)
+    trial.note_in_flight()
+    # What it holds by now is its parent group's: the limit is for what it takes from here on.
+    (group / "memory.limit_in_bytes").write_text(str(_ROOM_BYTES))
+    (group / "cgroup.procs").write_text(str(worker.process.pid))
+    trial.wait("its end", lambda: not worker.running)
+    refused = int((group / "memory.failcnt").read_text())
+    trial.fired = refused > 0 and worker.process.returncode == -signal.SIGKILL
+    trial.healed()
+    trial.worker()

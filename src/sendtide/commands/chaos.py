@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -99,10 +100,13 @@ def _run(
 
 
 def _possible(row: Row) -> bool:
-    if row.needs and shutil.which(row.needs) is None:
-        note(f"{row.fault}: left out, {row.needs} is not on the PATH")
-        return False
-    return True
+    if row.needs.startswith("/"):
+        there, missing = os.access(row.needs, os.W_OK), "is not there to be written to"
+    else:
+        there, missing = not row.needs or bool(shutil.which(row.needs)), "is not on the PATH"
+    if not there:
+        note(f"{row.fault}: left out, {row.needs} {missing}")
+    return there
 
 
 def _tell(result: Result) -> None:

@@ -20,6 +20,7 @@ key                                   type     TTL       holds
 `sendtide:1:workers`                  zset     1 day     worker -> time of its last beat, ms
 `sendtide:1:worker:<worker>`          string   15 s      JSON `WorkerBeat`; gone when it died
 `sendtide:1:fence:<group>:<part.>`    string   30 days   highest epoch that has written
+`sendtide:1:claimant:<group>:<part.>` string   30 days   that epoch and who was given it
 `sendtide:1:seal:<group>:<part.>`     string   30 days   number of its last write, see `seals`
 `sendtide:1:live`                     channel  -         client names (JSON list), when they change
 ====================================  =======  ========  ==========================================
@@ -89,6 +90,7 @@ __all__ = [
     "WORKERS",
     "Owner",
     "Retention",
+    "claimant_key",
     "client_key",
     "fence_key",
     "recipient_hex",
@@ -174,6 +176,11 @@ def recipient_key(client: str, recipient_id: str) -> str:
 def fence_key(owner: Owner) -> str:
     """Key that holds the highest epoch that has written for this partition."""
     return f"{PREFIX}fence:{_checked(owner.group, 'group')}:{owner.partition}"
+
+
+def claimant_key(owner: Owner) -> str:
+    """Key that holds the epoch of the fence and who was given it."""
+    return f"{PREFIX}claimant:{_checked(owner.group, 'group')}:{owner.partition}"
 
 
 def seal_key(owner: Owner) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha1
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ from sendtide.sinks.layout import (
     WORKERS,
     Owner,
     Retention,
+    claimant_key,
     client_key,
     fence_key,
     recipient_keys,
@@ -118,6 +120,7 @@ _CLAIM: Final = """
 local held = tonumber(redis.call('GET', KEYS[1]) or '0')
 local number = tonumber(redis.call('GET', KEYS[2]) or '0')
 local epoch = tonumber(ARGV[1])
+if held > 0 and redis.call('GET', KEYS[3]) == held .. ':' .. ARGV[4] then return {held, number} end
 if held >= epoch then
   if ARGV[3] == '1' then
     return redis.error_reply('FENCED epoch ' .. ARGV[1] .. ' of ' .. KEYS[1] .. ' comes too late: '
@@ -126,8 +129,11 @@ if held >= epoch then
   epoch = held + 1
 end
 redis.call('SET', KEYS[1], epoch, 'EX', ARGV[2])
+redis.call('SET', KEYS[3], epoch .. ':' .. ARGV[4], 'EX', ARGV[2])
 return {epoch, number}
 """
+"""KEYS fence, seal, claimant; ARGV epoch, TTL, late, who asks. One that asks again, since the
+answer was lost on the way, is told the same."""
 _STATES: Final = 100
 """Model states in one script call; bounds it to about 1 MB."""
 _MOST_ARGUMENTS: Final = 4_000
@@ -161,6 +167,7 @@ class RedisSink:
         self._patience_s = patience_s
         self._redis = connect(url, timeout_s)
         self._seals = Seals()
+        self._asking: dict[Owner, str] = {}
         if use_msetex is None:
             use_msetex = bool(patiently(self._has_msetex, self._where, patience_s))
         self.uses_msetex = use_msetex
@@ -180,11 +187,13 @@ class RedisSink:
 
     def claim(self, owner: Owner, since: int = 0, *, late: bool = False) -> int:
         """Raise the fence in one atomic step, and look whether the seal is what it should be."""
-        keys = (2, fence_key(owner), seal_key(owner))
-        asked = (*keys, owner.epoch, self._retention.fence_s, int(late))
+        keys = (3, fence_key(owner), seal_key(owner), claimant_key(owner))
+        asker = self._asking.setdefault(owner, uuid4().hex)
+        asked = (*keys, owner.epoch, self._retention.fence_s, int(late), asker)
         epoch, number = patiently(
             lambda: self._call(_CLAIM, [asked])[0], self._where, self._patience_s
         )
+        del self._asking[owner]
         self._seals.begin(replace(owner, epoch=epoch), number, since)
         return int(epoch)
 
