@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sendtide.chaos import contents, states, wires, workers
+from sendtide.chaos import contents, endpoints, logs, states, wires, workers
 from sendtide.chaos.stand import Stand
 from sendtide.chaos.trial import Trial
 from sendtide.events.errors import SendtideError
@@ -98,6 +98,10 @@ ROWS: Final = (
     Row(fault="newer minor, unknown major", act=contents.other_versions, trouble=0.0),
     Row(fault="hot client", act=contents.hot_client, zipf=3.0),
     Row(fault="backlog", act=contents.backlog, events=60_000),
+    Row(fault="HTTP abuse", act=endpoints.http_abuse),
+    Row(fault="readers dropped", act=endpoints.readers_dropped),
+    Row(fault="topic grown", act=logs.topic_grown),
+    Row(fault="topic deleted", act=logs.topic_deleted),
     Row(fault="records deleted unread", act=contents.deleted_range),
 )
 

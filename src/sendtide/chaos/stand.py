@@ -69,6 +69,11 @@ class Stand:
         return f"127.0.0.1:{self._port}"
 
     @property
+    def redis_port(self) -> int:
+        """Where Redis listens itself."""
+        return self._redis_port
+
+    @property
     def workers_kafka(self) -> str:
         """The address that workers get."""
         return f"127.0.0.1:{self.kafka_proxy.port}"

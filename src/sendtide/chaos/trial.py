@@ -23,13 +23,13 @@ from sendtide.local import ServerProcess, start_program
 from sendtide.pipeline import load_pipeline
 from sendtide.transport import TopicSpec, create_topics
 
-__all__ = ["Trial"]
+__all__ = ["PARTITIONS", "Trial"]
 
 PARTITIONS: Final = 4
 _PIPELINE: Final = """
 [topics]
 prefix = "{prefix}"
-partitions = 4
+partitions = {partitions}
 [join]
 horizon = "{horizon}"
 [snapshots]
@@ -67,25 +67,38 @@ class Trial:
     def __post_init__(self) -> None:
         self.folder = self.stand.folder / self.name
         self.folder.mkdir(parents=True)
-        file = self.folder / "pipeline.toml"
-        file.write_text(_PIPELINE.format(prefix=f"{self.name}.", horizon="1h"), "utf-8")
-        self.pipeline = load_pipeline(file)
-        self.file, self.snapshots = file, self.folder / "snapshots"
+        self.undo = ExitStack()
+        self.records: Sequence[Record] = mail(
+            self.events, self.seed, trouble=self.trouble, zipf=self.zipf, lateness_ms=_LATENESS_MS
+        )
+        self._deploy(self.name, PARTITIONS)
+
+    def _deploy(self, group: str, partitions: int) -> None:
+        """Topics, load and watch of a deployment."""
+        self.group, self.snapshots = group, self.folder / f"snapshots-{group}"
+        self.file = self.folder / f"{group}.toml"
+        text = _PIPELINE.format(prefix=f"{group}.", partitions=partitions, horizon="1h")
+        self.file.write_text(text, "utf-8")
+        self.pipeline = load_pipeline(self.file)
         specs = [
             TopicSpec(
                 self.pipeline.topics.full_name(topic),
-                PARTITIONS,
+                partitions,
                 config={"message.timestamp.type": "LogAppendTime"},
             )
             for topic in TOPICS
         ]
         create_topics({"bootstrap.servers": self.stand.kafka, "log_level": 2}, specs)
         self.load = Load(self.stand.kafka, self.pipeline.topics.prefix, _RATE)
-        self.records: Sequence[Record] = mail(
-            self.events, self.seed, trouble=self.trouble, zipf=self.zipf, lateness_ms=_LATENESS_MS
-        )
-        self.undo = ExitStack()
-        self.watch = OrderWatch(self.stand, self.pipeline, self.name, self.snapshots)
+        self.watch = OrderWatch(self.stand, self.pipeline, group, self.snapshots)
+
+    def rebuild(self, partitions: int) -> None:
+        """Give these topics up: every record again, into new ones, from an empty Redis on."""
+        seen = self.watch.findings
+        self.stand.store.flushall()
+        self._deploy(f"{self.name}-anew", partitions)
+        self.watch.findings += seen
+        self.load.send_now(self.records)
 
     # -- what a row does ------------------------------------------------------------------------
 
@@ -102,7 +115,7 @@ class Trial:
         module = "sendtide.chaos.sabotage" if sabotage else "sendtide.commands"
         command = [*prefix, sys.executable, "-m", module, *sabotage, "worker"]
         command += ["--kafka", self.stand.workers_kafka, "--redis", self.stand.workers_redis]
-        command += ["--pipeline", str(self.file), "--group", self.name]
+        command += ["--pipeline", str(self.file), "--group", self.group]
         command += ["--session-timeout", str(_SESSION_S), "--snapshots", str(self.snapshots)]
         command += ["--name", f"worker-{number}", *extra]
         environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -128,7 +141,7 @@ class Trial:
             self.watch.look()
             if time.monotonic() > deadline:
                 seen = f"{self.taken_in()} of {len(self.load.acked)} records are taken in"
-                seen += f", {self._held()} of {2 * PARTITIONS} partitions held"
+                seen += f", {self._held()} of {2 * self.pipeline.topics.partitions} partitions held"
                 told = "\n".join(self._dying_words(worker) for worker in self.workers)
                 msg = f"{what} did not happen within {timeout_s:.0f} s: {seen}\n{told}"
                 raise Unavailable(msg)
@@ -152,6 +165,11 @@ class Trial:
     def taken_in(self) -> int:
         """Records the gates have taken in, as published."""
         return taken_in(self.stand.store, self.pipeline)
+
+    def taken_from(self) -> list[str]:
+        """`topic/partition` of everything that has been counted."""
+        names = (name.decode() for name in self.stand.store.hgetall("sendtide:1:totals"))
+        return sorted({name.rpartition(":")[0] for name in names})
 
     def note_in_flight(self) -> None:
         """Prove that work is in flight now: stored by the broker, not yet taken in."""
@@ -195,7 +213,7 @@ class Trial:
 
     def all_held(self) -> bool:
         """True if the running workers hold every partition of both stages."""
-        return self._held() == 2 * PARTITIONS
+        return self._held() == 2 * self.pipeline.topics.partitions
 
     def _held(self) -> int:
         held = 0
@@ -219,7 +237,7 @@ class Trial:
             self.stand.kafka,
             self.stand.store,
             self.pipeline,
-            self.name,
+            self.group,
             str(self.snapshots),
             self.load.acked,
             replay=self.replay,

@@ -56,6 +56,24 @@ class OffsetLookup:
                 raise Unavailable(msg) from error
         return ranges
 
+    def partitions(self, topics: Iterable[str]) -> dict[str, int]:
+        """Number of partitions by topic, of those that exist.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        counts = {}
+        for topic in topics:
+            try:
+                with self._lock:
+                    about = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+            except KafkaException as error:
+                msg = f"the partitions of {topic} cannot be read: {error.args[0].str()}"
+                raise Unavailable(msg) from error
+            if about.error is None and about.partitions:
+                counts[topic] = len(about.partitions)
+        return counts
+
     def has_record(self, topic: str, partition: int, offset: int) -> bool:
         """Whether a record can be read at or past `offset`.
 

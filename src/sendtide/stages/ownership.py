@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from sendtide.stages.stage import Stage
-from sendtide.transport import TopicPartition
+from sendtide.transport import TopicPartition, compare_partitions
 
 __all__ = ["Ownership"]
 
@@ -16,9 +16,13 @@ _MINUTE_S: Final = 60.0
 
 
 class Ownership:
-    """The transport's `PartitionOwner`: hands each unit to its stage."""
+    """The transport's `PartitionOwner`: hands each unit to its stage.
 
-    def __init__(self, stages: Sequence[Stage[Any]]) -> None:
+    partitions: that each topic must have; a number beyond is of a topic that was grown.
+    """
+
+    def __init__(self, stages: Sequence[Stage[Any]], partitions: int) -> None:
+        self._partitions = partitions
         self._stage_of = {topic: stage for stage in stages for topic in stage.topics}
         self._moves: deque[float] = deque()
 
@@ -32,7 +36,13 @@ class Ownership:
         return {(self._stage_of[topic], number) for topic, number in partitions}
 
     async def assigned(self, partitions: Set[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Recover the state; return where to fetch from."""
+        """Recover the state; return where to fetch from.
+
+        Raises:
+            TopicMismatchError: a topic has been grown; keys have changed their place.
+        """
+        found = {topic: max(number + 1, self._partitions) for topic, number in sorted(partitions)}
+        compare_partitions(dict.fromkeys(found, self._partitions), found)
         self._moves.append(time.monotonic())
         starts: dict[TopicPartition, int] = {}
         for stage, number in self._units(partitions):

@@ -24,6 +24,7 @@ from sendtide.stages.ownership import Ownership
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.settings import WorkerSettings
 from sendtide.stages.stage import Outputs, Stage
+from sendtide.stages.topic_watch import TopicWatch
 from sendtide.stages.warm_up import warm_up
 from sendtide.stages.watchdog import Watchdog, show_on_signal
 from sendtide.state import SnapshotStore
@@ -67,7 +68,9 @@ class Worker:
         self.recipients = RecipientStage(pipeline, self.directory, **self._wiring("recipients"))
         self.clients = ClientStage(pipeline, settings.progressive_log, **self._wiring("clients"))
         self.stages: tuple[Stage[Any], ...] = (self.recipients, self.clients)
-        self._ownership = Ownership(self.stages)
+        self._ownership = Ownership(self.stages, pipeline.topics.partitions)
+        read = [topic for stage in self.stages for topic in stage.topics]
+        self._topics = TopicWatch(self._offsets, dict.fromkeys(read, pipeline.topics.partitions))
         self._health = Health(self.stages, self._offsets)
         self._watchdog = Watchdog(settings.watchdog_s)
         self._started_ms = time.time_ns() // 1_000_000
@@ -180,7 +183,8 @@ class Worker:
         show_on_signal(asyncio.get_running_loop())
 
     async def _look(self) -> None:
-        """See how far behind each partition is."""
+        """See whether topics are what they were, and how far behind each partition is."""
+        await asyncio.to_thread(self._topics.look)
         await self._health.look()
         self._watchdog.standing_still(self._health.stalled)
 

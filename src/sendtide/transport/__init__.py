@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from sendtide.transport.admin import (
     TopicSpec,
+    compare_partitions,
     create_topics,
     describe_topic,
     partition_counts,
@@ -60,6 +61,7 @@ __all__ = [
     "TransportError",
     "WithdrawnError",
     "chunk_topic",
+    "compare_partitions",
     "configure",
     "create_topics",
     "describe_topic",

@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 
 from sendtide.transport.errors import TopicMismatchError, TransportError
 
-__all__ = ["TopicSpec", "create_topics", "describe_topic", "partition_counts", "verify_topics"]
+__all__ = ["TopicSpec", "compare_partitions", "create_topics", "describe_topic"]
+__all__ += ["partition_counts", "verify_topics"]
 
 #: Options of a producer or consumer that an admin client would warn about.
 _CLIENT_ONLY = frozenset({"partitioner", "linger.ms", "enable.idempotence", "acks"})
@@ -111,10 +112,19 @@ def verify_topics(
         TopicMismatchError: names every topic that is missing or differs.
     """
     found = partition_counts(config, [s.name for s in specs], timeout_s)
+    compare_partitions({s.name: s.partitions for s in specs}, found)
+
+
+def compare_partitions(wanted: Mapping[str, int], found: Mapping[str, int]) -> None:
+    """Compare partitions by topic; one that is not found is missing.
+
+    Raises:
+        TopicMismatchError: names every topic that is missing or differs.
+    """
     wrong = [
-        f"{s.name}: {found.get(s.name, 'missing')}, must be {s.partitions}"
-        for s in specs
-        if found.get(s.name) != s.partitions
+        f"{topic}: {found.get(topic, 'missing')}, must be {count}"
+        for topic, count in wanted.items()
+        if found.get(topic) != count
     ]
     if wrong:
         msg = (

@@ -156,6 +156,9 @@ def transaction_config(app: App, urls: Iterable[URL], settings: Settings) -> dic
         **producer_config(app, urls, settings),
         "enable.idempotence": True,
         "transactional.id": settings.transactional_id,
+        # By default the client drops all brokers it knows when none can be reached, and may wait in
+        # vain for the coordinator of the transaction that was under way.
+        "metadata.recovery.strategy": "none",
         "transaction.timeout.ms": int(settings.transaction_timeout_s * 1000),
         "queue.buffering.max.messages": settings.outstanding_messages,
         "queue.buffering.max.kbytes": max(4 * settings.outstanding_bytes // 1024, 65_536),
