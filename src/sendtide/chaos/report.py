@@ -1,4 +1,4 @@
-"""The outcome of a run, for machines and as the table that is kept beside this file."""
+"""The outcome of a run, for machines and as the table that is kept beside this file, results.md."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from sendtide.chaos.matrix import Result
 
 __all__ = ["as_json", "as_markdown"]
 
+_COMMAND: Final = (
+    "sendtide chaos --set {which} --seed {seed} --markdown src/sendtide/chaos/results.md"
+)
 _HEAD: Final = "| fault | fired | in flight | lost | double | order | digest | recovered | ok |"
 _LINE: Final = "|---|---|---|---|---|---|---|---|---|"
 
@@ -24,10 +27,16 @@ def as_markdown(
     mutations: Sequence[Mapping[str, Any]],
     seed: int,
     versions: Mapping[str, str],
+    which: str = "long",
 ) -> str:
-    """Rows and mutations as `as_json` gives them; a row that is not ok with what was found."""
+    """Rows and mutations as `as_json` gives them; a row that is not ok with what was found.
+
+    which: the set they are of.
+    """
     stack = ", ".join(f"{name} {version}" for name, version in versions.items())
-    lines = ["# Results of `sendtide chaos`", "", f"Seed {seed}; {stack}.", "", _HEAD, _LINE]
+    command = _COMMAND.format(which=which, seed=seed)
+    lines = ["# Results of `sendtide chaos`", "", f"    {command}", "", f"On {stack}."]
+    lines += ["", _HEAD, _LINE]
     lines += [_line(row) for row in rows]
     lines += ["", "Promises broken on purpose, which the judge must notice:", ""]
     lines += [f"- {m['mutation']}: {'caught' if m['caught'] else 'MISSED'}" for m in mutations]
@@ -51,4 +60,5 @@ def _yes(value: bool | None) -> str:
 
 
 def _finding(row: Mapping[str, Any]) -> str:
-    return "; ".join(finding[:200].replace("\n", " ") for finding in row["findings"][:3])
+    """Without the logs that follow the first line of some."""
+    return "; ".join(finding.partition("\n")[0][:200] for finding in row["findings"][:3])

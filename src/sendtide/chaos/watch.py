@@ -110,5 +110,6 @@ class OrderWatch:
             if place <= newest:
                 continue
             if any(manifest.offsets.get(topic, 0) < at for topic, at in offsets.items()):
-                self.findings.append(f"{file}: {manifest.offsets} is less than {offsets}")
+                name = file.relative_to(self._snapshots)
+                self.findings.append(f"{name}: {manifest.offsets} is less than {offsets}")
             self._written[file.parent] = (place, manifest.offsets)

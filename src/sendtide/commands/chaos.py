@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from confluent_kafka import libversion
 from rich.table import Table
 
 from sendtide.chaos import (
@@ -72,7 +74,7 @@ def chaos(
         results, broken, versions = _run(folder, rows, MUTATIONS if mutations else (), seed)
     found = [as_json(result) for result in results]
     if markdown is not None:
-        markdown.write_text(as_markdown(found, broken, seed, versions), "utf-8")
+        markdown.write_text(as_markdown(found, broken, seed, versions, which), "utf-8")
     report = {"rows": found, "mutations": broken, "seed": seed, "versions": versions}
     publish(report, json, _shown(results, broken))
     if not all(result.ok for result in results) or not all(found["caught"] for found in broken):
@@ -117,7 +119,12 @@ def _tell(result: Result) -> None:
 
 def _versions() -> dict[str, str]:
     names = ("sendtide", "confluent-kafka", "faust-streaming", "redis")
-    return {"kafka": KAFKA_VERSION, **{f"python:{name}": version(name) for name in names}}
+    return {
+        "kafka": KAFKA_VERSION,
+        "librdkafka": libversion()[0],
+        "python": platform.python_version(),
+        **{f"python:{name}": version(name) for name in names},
+    }
 
 
 def _shown(results: list[Result], broken: list[dict[str, Any]]) -> Table:
