@@ -31,13 +31,19 @@ def kill_mid_batch(trial: Trial) -> None:
     trial.worker()
 
 
-def at_point(point: str, number: int) -> Callable[[Trial], None]:
-    """SIGKILL at the `number`-th passing of a named point."""
+def at_point(point: str, number: int, *, at_rest: bool = False) -> Callable[[Trial], None]:
+    """SIGKILL at the `number`-th passing of a named point.
+
+    at_rest: the point is passed without records too, so they must be there before the worker is.
+    """
 
     def act(trial: Trial) -> None:
+        if at_rest:
+            trial.start_load()
         worker = trial.worker(at=f"{point}:{number}:SIGKILL")
-        trial.wait("the worker", trial.all_held)  # or one chunk would be of everything
-        trial.start_load()
+        if not at_rest:
+            trial.wait("the worker", trial.all_held)  # or one chunk would be of everything
+            trial.start_load()
         trial.wait("the point", lambda: not worker.running)
         trial.note_in_flight()
         trial.fired = worker.process.wait() == -signal.SIGKILL
