@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sendtide.endpoint import background, build
+from sendtide.endpoint import ControlGroup, Inferrer, background, build
 from sendtide.sinks import MemoryStore
 
 from .asking import ANNA, BERT, Client, peak, put
@@ -15,7 +15,8 @@ from .asking import ANNA, BERT, Client, peak, put
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[MemoryStore, Client]]:
     found = MemoryStore()
-    with background(build(found)) as url:
+    nobody = ControlGroup(share=0.0)  # best hours are asked about; `test_control` has the group
+    with background(build(found, None, Inferrer(found, control=nobody))) as url:
         yield found, Client(url)
 
 

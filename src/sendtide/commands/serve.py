@@ -53,8 +53,9 @@ def serve(
     """Serve predictions (`/v2`, Open Inference Protocol), `/metrics` and the dashboard at `/`.
 
     It reads Redis and, for the models `subject` and `variant`, the topic ml.models: start as many
-    as needed. A subject is called engaging from `threshold` of the pipeline's [subject] on.
-    `sendtide endpoint` is the same.
+    as needed. Give it the workers' pipeline file: recipients of the control group, who get any hour
+    of the window, must be the same ones, and a subject is called engaging from `threshold` of
+    [subject] on. `sendtide endpoint` is the same.
 
     Example: `sendtide serve --redis redis://cache:6379/0 --host 0.0.0.0 --keys keys.toml` ·
     `sendtide serve --redis redis://cache:6379/0 --kafka broker:9092 --decisions chosen.jsonl`
@@ -68,8 +69,9 @@ def serve(
         feed.start()
     log = endpoint.DecisionLog(decisions) if decisions else None
     options: dict[str, Any] = {"log": log} if log else {}
-    threshold = deployment.subject.threshold
-    inferrer = endpoint.Inferrer(reader, content=content, subject_threshold=threshold, **options)
+    options["subject_threshold"], hours = deployment.subject.threshold, deployment.send_time()
+    group = endpoint.ControlGroup(share=hours.control_share, salt=hours.control_salt)
+    inferrer = endpoint.Inferrer(reader, content=content, control=group, **options)
     application = endpoint.build(reader, {"/": Dashboard(reader)}, inferrer)
     shown = f"[{host}]" if ":" in host else host
     note(f"dashboard http://{shown}:{port}/  endpoint /v2  metrics /metrics")

@@ -8,12 +8,14 @@ Limits: 1 MiB a body, 10,000 rows a request, 64 requests waiting; beyond loopbac
 
 from sendtide.endpoint.access import GRANT, Grant, Guard, Keys, new_key
 from sendtide.endpoint.app import Endpoint
+from sendtide.endpoint.control import ControlGroup
 from sendtide.endpoint.decisions import DecisionLog
 from sendtide.endpoint.inference import Inferrer
 from sendtide.endpoint.server import Mount, background, build, make_server, serve
 
 __all__ = [
     "GRANT",
+    "ControlGroup",
     "DecisionLog",
     "Endpoint",
     "Grant",

@@ -16,11 +16,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.endpoint.control import ControlGroup
 from sendtide.endpoint.decisions import Decision
 from sendtide.endpoint.tensors import Column, OutputTensor
 from sendtide.endpoint.web import Refusal
@@ -69,7 +70,7 @@ class Question:
 
     records: their records, layout 0 where unknown. zone: hashes of zone names, 0 for UTC. columns:
     the inputs as given. content: models of what a message is made of, if this server has them.
-    log: takes decisions.
+    control: whose hours are drawn. log: takes decisions.
     """
 
     clients: list[str]
@@ -83,6 +84,7 @@ class Question:
     given_id: str
     content: ContentModels | None
     subject_threshold: float
+    control: ControlGroup
     log: Callable[[Sequence[Decision]], None]
 
 
@@ -193,16 +195,24 @@ def _send_time(question: Question) -> list[OutputTensor]:
     scores = decode_scores(question.records)
     unknown = question.records["layout"] == 0
     scores[unknown] = np.nan
-    n = len(scores)
-    at, probability = np.full(n, -1, np.int64), np.full(n, np.nan)
+    n, group = len(scores), question.control
+    recipients = cast("list[str]", question.columns["recipient_id"])
+    windows = question.window_start_ms, question.window_end_ms
+    draws = group.draws(question.clients, recipients, *windows)
+    at, probability, propensity = np.full(n, -1, np.int64), np.full(n, np.nan), np.full(n, np.nan)
     for first in range(0, n, _ROWS_AT_ONCE):
         some = slice(first, first + _ROWS_AT_ONCE)
-        start, end = question.window_start_ms[some], question.window_end_ms[some]
-        at[some], probability[some] = _best(scores[some], start, end, question.zone[some])
-    at[unknown] = -1
+        slots = _candidates(windows[0][some], windows[1][some], question.zone[some])
+        chosen = _chosen(scores[some], *slots, windows[1][some], draws[some], group.share)
+        at[some], probability[some], propensity[some] = chosen
+    drawn = ~np.isnan(draws)
+    at[unknown & ~drawn], propensity[unknown & ~drawn] = -1, np.nan
+    arms = np.where(drawn, "control", np.where(unknown, UNKNOWN, "optimised"))
     return [
         OutputTensor("send_at_ms", "INT64", at),
         OutputTensor("open_probability", "FP64", probability),
+        OutputTensor("arm", "BYTES", arms.tolist()),
+        OutputTensor("propensity", "FP64", propensity),
         OutputTensor("scores", "FP32", scores),
         *trust(question),
     ]
@@ -234,16 +244,22 @@ def slots_of(question: Question, row: int) -> tuple[I64, I64]:
     return times[0][inside], local[0][inside]
 
 
-def _best(
-    scores: NDArray[np.float32], start: I64, end: I64, zone: NDArray[np.uint64]
-) -> tuple[I64, F64]:
-    """The first of the best candidates of each row: the window's start, then every full hour."""
-    times, local = _candidates(start, end, zone)
-    row = np.arange(len(times))
+def _chosen(
+    scores: NDArray[np.float32], times: I64, local: I64, end: I64, draws: F64, share: float
+) -> tuple[I64, F64, F64]:
+    """(n,) moments, their scores and propensities: the first of the best hours, or one drawn.
+
+    scores: (n, 168), NaN of unknown rows. draws: (n,) in [0, 1), NaN for rows not of the group.
+    """
+    row, count = np.arange(len(times)), (times < end[:, None]).sum(axis=1)
     found = scores[row[:, None], local]
-    found[times >= end[:, None]] = -1  # below every score; NaN of unknown rows is seen to later
+    known = ~np.isnan(found[:, 0])
+    found[times >= end[:, None]] = -1  # below every score
     best = found.argmax(axis=1)
-    return times[row, best], found[row, best].astype(np.float64)
+    drawn = np.minimum(np.nan_to_num(draws) * count, count - 1).astype(np.int64)
+    slot = np.where(np.isnan(draws), best, drawn)
+    propensity = share / count + (1 - share) * ((slot == best) & known)
+    return times[row, slot], found[row, slot].astype(np.float64), propensity
 
 
 MODELS: Final = {
@@ -256,6 +272,8 @@ MODELS: Final = {
             outputs={
                 "send_at_ms": "INT64",
                 "open_probability": "FP64",
+                "arm": "BYTES",
+                "propensity": "FP64",
                 "scores": "FP32",
                 **TRUST,
             },

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sendtide.endpoint.access import Grant
 from sendtide.endpoint.answers import ContentModels, Question, ServedModel, windows, zone_codes
+from sendtide.endpoint.control import ControlGroup
 from sendtide.endpoint.decisions import Decision
 from sendtide.endpoint.explaining import explained
 from sendtide.endpoint.fallback import ClientFallback
@@ -35,6 +36,8 @@ DEFAULT_STALE_AFTER_S: Final = 7 * 86_400.0
 LIMIT_ROWS: Final = 10_000
 SUBJECT_THRESHOLD: Final = 0.2
 """P(open) from which a subject is called engaging; the pipeline file's default."""
+CONTROL: Final = ControlGroup()
+"""As the pipeline file's defaults."""
 
 
 def _now_ms() -> int:
@@ -61,6 +64,7 @@ class Inferrer:
         limit_rows: int = LIMIT_ROWS,
         content: ContentModels | None = None,
         subject_threshold: float = SUBJECT_THRESHOLD,
+        control: ControlGroup = CONTROL,
         log: Callable[[Sequence[Decision]], None] = lambda _: None,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
@@ -71,6 +75,7 @@ class Inferrer:
         self._now_ms = now_ms
         self._content = content
         self._subject_threshold = subject_threshold
+        self._control = control
         self._log = log
 
     def infer(
@@ -135,6 +140,7 @@ class Inferrer:
             given_id=given_id,
             content=self._content,
             subject_threshold=self._subject_threshold,
+            control=self._control,
             log=self._log,
         )
 

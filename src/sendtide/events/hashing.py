@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 __all__ = ["ARMS", "GROUPS", "control_groups", "find_slot", "hash_bytes", "hash_identity"]
-__all__ += ["hash_text", "in_control", "mix"]
+__all__ += ["hash_text", "in_control", "mix", "window_draws"]
 
 
 @njit(cache=True, inline="always")
@@ -54,6 +54,8 @@ def find_slot(codes: Any, code: Any) -> Any:
 
 ARMS: Final = ("control", "explore", "optimised")
 """How a slot was chosen; position is the arm's code."""
+_DRAW: Final = np.uint64(0x9E3779B97F4A7C15)
+"""Salt of what is drawn for a window: not one that draws a control group."""
 GROUPS: Final = 64
 """Groups of recipients, over which a rate's variance is taken; a power of two up to 256."""
 
@@ -80,6 +82,21 @@ def control_groups(
     words = _words(client, recipient, np.uint64(hash_text(salt)))
     unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return unit < share, (words % np.uint64(GROUPS)).astype(np.uint8)
+
+
+def window_draws(
+    client: NDArray[np.uint64],
+    recipient: NDArray[np.uint64],
+    start_ms: NDArray[np.int64],
+    end_ms: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """(n,) numbers in [0, 1): the same for the same recipient and window, independent of control.
+
+    client: (n,) hashes. recipient: (n, 2) ids. start_ms, end_ms: (n,) of the windows.
+    """
+    windows = np.stack([start_ms, end_ms], axis=1).astype(np.uint64)
+    words = _words(_words(client, recipient, _DRAW), windows, _DRAW)
+    return np.asarray((words >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
 @njit(cache=True)
