@@ -12,7 +12,7 @@ import pytest
 from sendtide.lab.own_policy import Sendtide
 from sendtide.lab.people import People
 
-PEOPLE, CAMPAIGNS, CONTROL = 1_500, 12, 0.3
+PEOPLE, CAMPAIGNS, CONTROL = 2_500, 12, 0.3
 FIRST_HOUR, CAMPAIGN_HOURS = 490_896, 120
 """A Monday, 00:00 UTC; five days, after which labels are final."""
 

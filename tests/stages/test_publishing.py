@@ -205,7 +205,7 @@ def test_a_server_emptied_between_two_owners_is_filled_by_the_next(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "missing", "reason"),
     [
-        ({"version": 0}, "", "is of (version, partition) (0, 0), not (3, 0)"),
+        ({"version": 0}, "", "is of (version, partition) (0, 0), not (4, 0)"),
         ({}, "newest", "does not fit this build"),
     ],
 )
