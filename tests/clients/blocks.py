@@ -73,6 +73,7 @@ def example_rows(
         "complained": ~opened & (rng.random(n) < 0.005),
         "creative": np.random.default_rng([seed, 2]).integers(0, len(CREATIVES) + 1, n),
         "arm": rng.choice(3, n, p=[0.7, 0.25, 0.05]),
+        "provider": np.random.default_rng([seed, 3]).integers(0, 5, n),
         "group": rng.integers(0, GROUPS, n),
         "open_delay_s": np.where(opened, 60, -1),
     }

@@ -66,6 +66,47 @@ def test_an_address_is_hashed_and_gone():
 
 
 @pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        *(("ann@GoogleMail.com", "gmail.com"), ("b@hotmail.co.uk", "outlook.com")),
+        *(("c@web.de", "web.de"), ("ann@jones-family.example", "other")),
+    ],
+)
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_a_send_tells_its_mailbox_provider_and_no_domain_of_a_person(address, told, form):
+    """Derived before the address is hashed; engagements and requests tell none."""
+    who = {name: text for name, text in SEND.items() if name != "recipient_id"}
+    line = {**who, "address": address}
+    data = ndjson(line)
+    if form == "csv":
+        data = "\n".join(",".join(map(str, part)) for part in zip(*line.items(), strict=True))
+        data = data.encode()
+    (record,), rejects, _ = read(data, form)
+
+    assert not rejects
+    assert json.loads(record[2])["mailbox_provider"] == told
+    assert b"jones" not in record[2]
+    if form == "ndjson":
+        opened = {**OPEN, "address": address}
+        del opened["recipient_id"]
+        assert b"mailbox_provider" not in read(ndjson(opened))[0][0][2]
+
+
+def test_a_provider_that_is_told_becomes_one_of_the_list():
+    """A line that tells a listed name keeps its bytes; an address in its place is rejected."""
+    listed, odd, personal = (
+        {**SEND, "mailbox_provider": name} for name in ("gmail.com", "hotmail.de", "ann.example")
+    )
+    records, _, _ = read(ndjson(listed, odd, personal))
+    assert records[0][2] == json.dumps(listed).encode()
+    told = [json.loads(record[2])["mailbox_provider"] for record in records]
+    assert told == ["gmail.com", "outlook.com", "other"]
+    _, (reject,), _ = read(ndjson({**SEND, "mailbox_provider": "ann@gmail.com"}))
+    assert "mailbox_provider" in reject.problem
+    assert "ann@" not in reject.problem
+
+
+@pytest.mark.parametrize(
     ("line", "said"),
     [
         (b"{", "not JSON"),
@@ -103,7 +144,7 @@ def test_csv_rows_become_typed_events():
     sent, opened = (json.loads(record[2]) for record in records)
 
     assert not rejects
-    assert sent == {**SEND, "version": "1.1", "words": 312}
+    assert sent == {**SEND, "version": "1.2", "words": 312}
     assert opened == {**OPEN, "version": "1.0", "machine": True}
 
 

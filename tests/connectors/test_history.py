@@ -20,6 +20,7 @@ from sendtide.connectors.tables import NEVER, as_times
 from sendtide.connectors.zones import zone_of_offset
 from sendtide.events.errors import ConfigurationError
 from sendtide.events.hashing import hash_text
+from sendtide.events.mailbox import MAILBOX_PROVIDERS
 from sendtide.events.messages import ENGAGEMENT_KINDS
 from sendtide.events.time import ZoneTable, known_zones
 
@@ -270,3 +271,21 @@ def test_a_machines_opens_are_marked(tmp_path):
         if k
     ]
     assert sorted(told) == [("click", 0), ("open", 0), ("open", 2)]
+
+
+def test_mailbox_providers_are_those_of_addresses_or_of_a_column(tmp_path):
+    """A name that is no address tells none, and a domain that is not listed is "other"."""
+    rows = ["recipient,sent_at,opened_at", "a@gmail.com,2024-01-05 10:00,"]
+    rows += ["b@Live.fr,2024-01-05 11:00,", "c@jones.example,2024-01-05 12:00,"]
+    rows += ["4711,2024-01-05 13:00,"]
+    history = read(tmp_path / "log.csv", "\n".join(rows))
+    told = [MAILBOX_PROVIDERS[code] for code in history.provider]
+    assert told == ["gmail.com", "outlook.com", "other", "not told"]
+
+    rows = ["recipient,sent_at,opened_at,mailbox_provider", "4711,2024-01-05 13:00,,yahoo"]
+    rows += ["a@gmail.com,2024-01-05 14:00,,"]
+    history = read(tmp_path / "named.csv", "\n".join(rows))
+    assert [MAILBOX_PROVIDERS[code] for code in history.provider] == ["yahoo.com", "not told"]
+    batches = [hour.sends for hour in hours_of(history, START_MS) if hour.sends is not None]
+    told = np.concatenate([batch.provider for batch in batches])
+    assert told.tolist() == history.provider.tolist()

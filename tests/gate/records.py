@@ -28,6 +28,7 @@ SEND = _COMMON | {
     "campaign_id": "spring",
     "segment": "new",
     "timezone": "Europe/Paris",
+    "mailbox_provider": "gmail.com",
     "subject_length": 40,
     "words": 300,
     "links": 12,

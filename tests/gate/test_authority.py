@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from sendtide.events.hashing import hash_text
+from sendtide.events.mailbox import MAILBOX_PROVIDERS
 from sendtide.gate import SendGate
 
 from .records import INPUTS, SEND, encoded, make_gate, read
@@ -128,3 +130,29 @@ def test_a_refusal_says_what_was_seen_and_what_to_do(changes, says):
     _, [refused] = read(make_gate(SendGate), [encoded(SEND, **changes)])
     for words in says:
         assert words in refused.detail
+
+
+def test_an_address_for_a_mailbox_provider_is_refused_as_one():
+    """Whatever else is wrong with the record, and without repeating the address."""
+    record = encoded(SEND, mailbox_provider="jane@example.org", words="many")
+    _, (refused,) = read(make_gate(SendGate), [record])
+    assert refused.reason == "raw_address"
+    assert "mailbox_provider" in refused.detail
+    assert "jane" not in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        *(("hotmail.de", "outlook.com"), ("jones.example", "other")),
+        *((..., "not told"), (None, "not told")),
+    ],
+)
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_mailbox_provider_is_a_code_of_the_list(told, name, compiled):
+    """No other domain's hash or text is in any column or table of names."""
+    gate = make_gate(SendGate, compiled=compiled)
+    batch, refused = read(gate, [encoded(SEND, mailbox_provider=told)])
+    assert not refused
+    assert MAILBOX_PROVIDERS[batch.provider[0]] == name
+    assert not any(hash_text("jones.example") in names for names in gate._names)

@@ -15,7 +15,8 @@ ODD_TEXT = st.sampled_from(
     [
         *("", "c42", "1.0", "1.12", "2.0", "open", "click", "Europe/Paris", "UTC", "Mars/X"),
         *("a@b.c", "0123456789abcdef" * 2, "f" * 32, "x" * 64, "x" * 65, "é" * 64, "é" * 65),
-        *("a\x7f", "a\n"),
+        *("a\x7f", "a\n", "hotmail.fr", "Gmail.com", "jones-family.example", "gmail.com\n", ".com"),
+        *("outlook", "other", "gmail_com", "9" * 65),
     ]
 )
 NUMBERS = st.one_of(

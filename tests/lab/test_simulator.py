@@ -1,5 +1,7 @@
 """The simulated provider makes valid, ordered, repeatable records whose truth is known."""
 
+import dataclasses
+import re
 from datetime import datetime
 from itertools import islice
 from zoneinfo import ZoneInfo
@@ -10,11 +12,12 @@ import pytest
 
 from sendtide.chaos.recount import recount
 from sendtide.events.errors import ConfigurationError
+from sendtide.events.mailbox import provider_of
 from sendtide.events.messages import ENGAGEMENT_KINDS, EngagementEvent, SendEvent, SendRequest
 from sendtide.lab import Drift, Ledger, Scenario, Simulator, event_records, live
 from sendtide.lab.clock import LocalClock
 from sendtide.lab.messages import SUBJECTS, VARIANTS
-from sendtide.lab.scenario import ZONES
+from sendtide.lab.scenario import PROVIDER_SHARES, PROVIDERS, ZONES
 
 DAY_MS = 86_400_000
 START_MS = 1_767_571_200_000  # a Monday
@@ -78,7 +81,7 @@ def test_counted_stream_has_exactly_the_count_asked_for():
 
 
 def test_send_records_are_as_long_as_real_webhooks():
-    """A send takes 300 to 350 bytes, all optional fields filled."""
+    """A send takes 300 to 350 bytes, all optional fields of version 1.0 filled."""
     batch = next(event_records(2_000, SMALL))
     sizes = [len(value) for value in batch.by_topic()["email.sends"][1]]
 
@@ -324,3 +327,27 @@ def test_content_that_is_not_told_costs_no_byte():
     """Without it a scenario's records are as they were."""
     _, plain = history(SMALL)
     assert not any(b'subject"' in value for batch in plain for _, _, value, _ in batch)
+
+
+def test_mailbox_providers_are_told_in_their_shares_and_as_the_gate_names_them():
+    """One for good for each recipient; the rest of the records is the same without them."""
+    scenario = dataclasses.replace(SMALL, provider_told=True)
+    _, batches = history(scenario)
+    told, boxes = list(batches), {}
+    for _, event, _, _ in decoded(told):
+        if isinstance(event, SendEvent):
+            boxes.setdefault(event.recipient_id, set()).add(event.mailbox_provider)
+    assert all(len(names) == 1 for names in boxes.values())
+    names = [name for (name,) in boxes.values()]
+    assert {provider_of(name) for name in names} == set(PROVIDERS)
+    shares = np.diff(PROVIDER_SHARES, prepend=0) / 100
+    for name, share in zip(PROVIDERS, shares.tolist(), strict=True):
+        assert abs(names.count(name) / len(names) - share) < 4 * (0.25 / len(names)) ** 0.5
+
+    plain = [value for batch in history(SMALL)[1] for _, _, value, _ in batch]
+    without = [
+        re.sub(rb',"mailbox_provider":"[a-z.]+"', b"", value).replace(b'"1.2"', b'"1.0"', 1)
+        for batch in told
+        for _, _, value, _ in batch
+    ]
+    assert without == plain

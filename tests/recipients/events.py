@@ -49,6 +49,7 @@ def sends(rows, offset):
         creative=codes,
         creatives=Creatives.of(made[told]),
         erase=np.array([r.get("erase", False) for r in rows], np.uint8),
+        provider=np.array([r["person"] % 4 for r in rows], np.uint8),
     )
 
 

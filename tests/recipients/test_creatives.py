@@ -7,7 +7,7 @@ import numpy as np
 from sendtide.events.batch import Names
 from sendtide.events.creative import Creatives, codes_of, creative_of
 from sendtide.events.examples import ExampleBlock
-from sendtide.recipients import RecipientPartition, blocks
+from sendtide.recipients import RecipientPartition, blocks, restore, snapshot
 from sendtide.recipients.creatives import CreativeTable
 from sendtide.recipients.tables import NONE, PENDING
 
@@ -36,6 +36,19 @@ def test_labels_carry_what_their_send_was_made_of() -> None:
         expected = None if text is None else creative_of(subject=text)
         assert (found is None) == (expected is None)
         assert found is None or found.tobytes() == expected.tobytes()
+
+
+def test_mailbox_providers_come_with_exposures_and_labels_over_a_restart() -> None:
+    """Each send's own, through snapshot and bytes."""
+    state = RecipientPartition(0, SETTINGS)
+    rows = [{"id": i + 1, "client": 11, "person": i, "time": START + i} for i in range(8)]
+    exposures = apply(state, 0, rows, 0).exposures
+    assert exposures["provider"].tolist() == [i % 4 for i in range(8)]
+    state = restore(0, SETTINGS, *snapshot(state))
+    last = {"id": 90, "client": 11, "person": 9, "time": START + 40 * HOUR, "message": 91}
+    labels = apply(state, 1, [last | {"kind": "delivered", "machine": 0}], 0).labels
+    order = np.argsort(labels["send_offset"])
+    assert labels["provider"][order].tolist() == exposures["provider"].tolist()
 
 
 def _pending(codes) -> np.ndarray:

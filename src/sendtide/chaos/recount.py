@@ -29,6 +29,7 @@ KINDS = {"delivered", "open", "click", "bounce", "unsubscribe", "complaint", "co
 DAY_MS = 86_400_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RECIPIENT = re.compile(r"[0-9a-f]{32}")
+PROVIDER = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 VERSION = re.compile(r"1\.[0-9]{1,4}")
 TEXT = re.compile(r"[^\x00-\x1f\x7f]+")
 ZONE = available_timezones()
@@ -63,6 +64,11 @@ def is_time(value: Any) -> bool:
         and not isinstance(value, bool)
         and 946_684_800_000 <= value <= 4_102_444_800_000
     )
+
+
+def is_provider(value: Any) -> bool:
+    """A domain in lower case."""
+    return isinstance(value, str) and PROVIDER.fullmatch(value) is not None
 
 
 def optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -100,6 +106,7 @@ ALLOWED: dict[str, Checks] = {
     SENDS: {
         **PLACE,
         "campaign_id": optional(is_name),
+        "mailbox_provider": optional(is_provider),
         **{name: optional(at_most(limit)) for name, limit in CONTENT.items()},
     },
     ENGAGEMENTS: {

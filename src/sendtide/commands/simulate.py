@@ -84,6 +84,7 @@ def simulate(
         reaction_speed=reaction_speed,
         hot_share=hot_share,
         content_told=content,
+        provider_told=True,
     )
     simulator = Simulator(scenario)
     trouble = _Trouble(seed, deployment) if spoil else None

@@ -2,8 +2,9 @@
 
 A line's topic is what it looks like, unless one is given: with `kind` or `message_id` it is an
 engagement, with `window_start_ms` a request, else a send. Instead of `recipient_id` a line may
-carry `address`, which is hashed here and goes no further. Every line ends as a record or as a
-reject with its number, what is wrong, and its bytes; blank lines are counted too.
+carry `address`, which is hashed here and goes no further; a send then tells its mailbox provider.
+Only names of `events.mailbox` are sent on, "other" for any other domain. Every line ends as a
+record or as a reject with its number, what is wrong, and its bytes; blank lines are counted too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from sendtide.connectors.pseudonym import BadAddress, Pseudonyms
 from sendtide.events.errors import ConfigurationError
+from sendtide.events.mailbox import provider_of
 from sendtide.events.messages import (
     MAJOR_VERSION,
     MAX_RECORD_BYTES,
@@ -206,9 +208,11 @@ class EventReader:
         """Return topic, event and the record's value."""
         is_csv = bool(self.header)
         topic = self._topic or _topic_of(fields)
-        named = "address" in fields
-        if named:
-            fields = self._without_address(fields)
+        changed, told = "address" in fields, fields.get("mailbox_provider")
+        if changed:
+            fields = self._without_address(fields, topic == SENDS.name)
+        if isinstance(told, str) and "@" not in told and told != provider_of(told):
+            fields, changed = {**fields, "mailbox_provider": provider_of(told)}, True
         kind = _TYPES[topic]
         try:
             event: Event = msgspec.convert(fields, kind, strict=not is_csv)
@@ -225,13 +229,13 @@ class EventReader:
                 {name: item for name, item in known.items() if item is not None}
             )
         else:
-            value = _ENCODER.encode(fields) if named else content.strip()
+            value = _ENCODER.encode(fields) if changed else content.strip()
         if len(value) > MAX_RECORD_BYTES:
             msg = f"{len(value)} bytes; the largest record taken is {MAX_RECORD_BYTES}"
             raise _Bad(msg)
         return topic, event, value
 
-    def _without_address(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def _without_address(self, fields: dict[str, Any], sent: bool) -> dict[str, Any]:
         if self._pseudonyms is None:
             # Fetching the key raises the error that says how to give one.
             self._pseudonyms = Pseudonyms.from_environment()
@@ -243,7 +247,10 @@ class EventReader:
             msg = "`address` needs to be a text and to stand beside a text `client_id`"
             raise _Bad(msg)
         rest = {name: value for name, value in fields.items() if name != "address"}
-        return {**rest, "recipient_id": self._pseudonyms.of_address(client, address)}
+        rest["recipient_id"] = self._pseudonyms.of_address(client, address)
+        if sent:
+            rest.setdefault("mailbox_provider", provider_of(address))
+        return rest
 
     def _ndjson(self, stream: BinaryIO) -> Iterator[tuple[int, bytes, dict[str, Any] | str | None]]:
         for line, (content, whole) in enumerate(_lines(stream), 1):

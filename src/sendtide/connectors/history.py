@@ -28,6 +28,7 @@ from sendtide.connectors.zones import zone_hashes
 from sendtide.events.batch import Names
 from sendtide.events.errors import ConfigurationError
 from sendtide.events.hashing import hash_text
+from sendtide.events.mailbox import NOT_TOLD, provider_code, provider_of
 from sendtide.events.messages import CONTENT_FIELDS, CONTENT_LIMITS, MAX_TIME_MS, MIN_TIME_MS
 
 __all__ = ["History", "columns_of", "read_history"]
@@ -63,6 +64,7 @@ class History:
     zone: U64
     segment: U64
     segments: Names
+    provider: NDArray[np.uint8]
     content: NDArray[np.float32]
     facts: Facts
 
@@ -177,6 +179,7 @@ class _Sheet:
         """Columns of `History` by name."""
         clients, client = self._clients()
         ids, recipient = self._recipients(clients, client, tell)
+        provider = self._providers()
         self._repeats()
         sent_at_ms = self._sent()
         facts = read_facts(self.frame, self.mapping, self.sieve, sent_at_ms, horizon_ms, seed)
@@ -195,6 +198,7 @@ class _Sheet:
             "zone": zone[kept],
             "segment": segment[kept],
             "segments": segments,
+            "provider": provider[kept],
             "content": content[kept],
             "facts": facts.of(kept),
         }
@@ -247,6 +251,19 @@ class _Sheet:
         halves = np.frombuffer(bytes.fromhex("".join(made)), ">u8").reshape(-1, 2)
         ids, same = np.unique(halves.astype(np.uint64), axis=0, return_inverse=True)
         return ids, same.reshape(-1)[which.reshape(-1)].astype(np.int64)
+
+    def _providers(self) -> NDArray[np.uint8]:
+        """Codes of mailbox providers: of the column, else of the recipients' addresses."""
+        text = self._text("mailbox_provider")
+        column = self._text("recipient") if text is None else text
+        assert column is not None
+        names, rows = _coded(column)
+        told = [name if text is not None else name.rpartition("@")[1] for name in names]
+        codes = [
+            provider_code(provider_of(name)) if known else NOT_TOLD
+            for name, known in zip(names, told, strict=True)
+        ]
+        return np.array(codes, np.uint8)[rows]
 
     def _repeats(self) -> None:
         text = self._text("message")

@@ -128,6 +128,7 @@ def _sends(history: History, clients: U64, rows: I64) -> SendBatch:
         creative=np.zeros(len(rows), np.uint64),
         creatives=Creatives.none(),
         erase=np.zeros(len(rows), np.uint8),
+        provider=history.provider[rows],
     )
 
 

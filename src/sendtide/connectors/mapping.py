@@ -52,6 +52,7 @@ FIELDS: Final = (
     *("message", "recipient", "client", "sent_at"),
     *(name for fact in FACTS for name in (fact, f"{fact}_at")),
     *("revenue", "machine_open", "time_zone", "utc_offset", "segment"),
+    "mailbox_provider",
     *CONTENT_FIELDS,
 )
 _NEEDED: Final = "recipient, sent_at, and opened_at or opened"

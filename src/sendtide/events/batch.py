@@ -78,7 +78,7 @@ class SendBatch(_Rows):
     NaN where absent. creative: code of what the message is made of, among `creatives`, 0 for a
     message that tells neither subject nor variant. erase: rows that are tombstones (null value):
     the recipient is to be forgotten; their event_time_ms is the record's timestamp and their
-    identity is 0.
+    identity is 0. provider: code of the mailbox provider, `mailbox.NOT_TOLD` if absent.
     """
 
     zone: U64
@@ -86,6 +86,7 @@ class SendBatch(_Rows):
     content: F32
     creative: U64
     erase: U8
+    provider: U8
     creatives: Creatives
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from sendtide.events.columns import pack, unpack
 from sendtide.events.creative import ANGLES, BUCKETS, CREATIVE, NO_PLACE
 from sendtide.events.errors import CorruptData
+from sendtide.events.mailbox import MAILBOX_PROVIDERS
 from sendtide.events.rhythm import EVIDENCE
 
 __all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "PERIODS", "PERIOD_BITS", "PERIOD_MS"]
@@ -71,18 +72,20 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
     "complained": "|u1",
     "creative": "<u4",  # labels only: place in ExampleBlock.creatives, from 1 on; 0 without one
     "arm": "|u1",  # 1: the recipient is of its client's control group; 0: not; 2: not known
+    "provider": "|u1",  # of the mailbox; place in mailbox.MAILBOX_PROVIDERS
     "group": "|u1",  # of recipients, by hash, the same for good: 0 to 63; see `hashing.GROUPS`
     "open_delay_s": "<i4",  # seconds to the first open by a person, else click, else conversion; -1
 }
 """Column name to dtype; two more have rows of their own: `content`, (n, 5) float32, NaN where
 absent, and `evidence`, (n, rhythm.EVIDENCE) uint16, of labels: the recipient's hours before it."""
 
-_VERSION: Final = "1.4"
+_VERSION: Final = "1.5"
 _SINCE: Final = {
     **dict.fromkeys(("period_sends", "period_opens", "period"), 1),
     **dict.fromkeys(("bounced", "unsubscribed", "complained"), 1),
     **dict.fromkeys(("creative", "group"), 2),
     "converted": 4,
+    "provider": 5,
 }
 """Minor version that brought a column; blocks of older ones are read with zeros in its place."""
 _ARMS_SINCE: Final = 2
@@ -146,6 +149,7 @@ class ExampleBlock:
             raise CorruptData(msg)
         clients, segments = list(meta["clients"]), list(meta["segments"])
         sizes = {"client": len(clients), "segment": len(segments), "creative": len(creatives) + 1}
+        sizes["provider"] = len(MAILBOX_PROVIDERS)
         for name, size in sizes.items():
             if len(columns[name]) and int(columns[name].max()) >= size:
                 msg = f"example block names {name} {int(columns[name].max())} of {size}"

@@ -38,7 +38,7 @@ __all__ = [
 
 MAJOR_VERSION: Final = 1
 VERSION: Final = "1.0"
-SEND_VERSION: Final = "1.1"
+SEND_VERSION: Final = "1.2"
 MAX_RECORD_BYTES: Final = 65_536
 """A larger record is refused as oversize; ESP webhook events are well below 4 KiB."""
 
@@ -89,6 +89,13 @@ TimeMs = Annotated[
 ZoneName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9_+\-/]{1,64}(?!\n)$", description="IANA time zone")
 ]
+ProviderName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9.-]{0,63}(?!\n)$",
+        description="domain or short name in lower case, as gmail.com; never an address",
+    ),
+]
 ImageSide = Annotated[int, Meta(ge=0, le=MAX_IMAGE_SIDE, description="pixels")]
 Revenue = Annotated[float, Meta(ge=0, le=10_000_000, description="in the client's own currency")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -115,6 +122,9 @@ class SendEvent(Struct, kw_only=True, frozen=True):
     Since 1.1: `subject`, which is made numbers at the gate and kept nowhere; `variant`, which of
     its campaign's declared variants the message is; and its images: their width and height, a tag
     of what they show, and whether they were augmented or are as they were taken.
+
+    Since 1.2: `mailbox_provider`, who keeps the recipient's mailbox. Only providers of the list in
+    `events.mailbox` are told apart; any other domain, which might be a person's, is "other".
     """
 
     version: Version = SEND_VERSION
@@ -126,6 +136,7 @@ class SendEvent(Struct, kw_only=True, frozen=True):
     campaign_id: Name | None = None
     segment: Name | None = None
     timezone: ZoneName | None = None
+    mailbox_provider: ProviderName | None = None
     subject_length: Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["subject_length"])] | None = None
     words: Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["words"])] | None = None
     links: Annotated[int, Meta(ge=0, le=CONTENT_LIMITS["links"])] | None = None

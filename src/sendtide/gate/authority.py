@@ -53,6 +53,10 @@ replay must judge alike."""
 _VERSION: Final = re.compile(r"([1-9][0-9]{0,3})\.[0-9]{1,4}")
 _KEY: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([0-9a-f]{32})")
 _ADDRESS: Final = re.compile(r"\S*@\S*")
+_PROVIDER_DETAIL: Final = (
+    "mailbox_provider holds an address: addresses must not enter the topics; send the part after "
+    "its at-sign alone, in lower case, and delete this record"
+)
 _RAW_ADDRESS_DETAIL: Final = (
     "recipient_id holds an e-mail address: addresses must not enter the topics; "
     "send the keyed hash (HMAC-SHA-256, first 128 bits, 32 lower-case hex digits) and "
@@ -81,6 +85,7 @@ class _Peek(msgspec.Struct):
 
     version: msgspec.Raw = msgspec.Raw(b'"1.0"')
     recipient_id: msgspec.Raw = msgspec.Raw(b"null")
+    mailbox_provider: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _PEEK: Final = msgspec.json.Decoder(_Peek)
@@ -105,7 +110,7 @@ def judge(
     _check_bytes(value)
     event: Event
     try:
-        _check_peek(_PEEK.decode(value))
+        _check_peek(_PEEK.decode(value), kind)
         event = _decoder(kind).decode(value)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
@@ -168,15 +173,18 @@ def _check_bytes(value: bytes) -> None:
         raise Refusal(detail, "bad_json")
 
 
-def _check_peek(peek: _Peek) -> None:
+def _check_peek(peek: _Peek, kind: type[Event]) -> None:
     """Refuse an unknown major version and a raw address before anything else about the body."""
     try:
         recipient = msgspec.json.decode(peek.recipient_id)
         version = msgspec.json.decode(peek.version)
+        provider = msgspec.json.decode(peek.mailbox_provider) if kind is SendEvent else None
     except msgspec.ValidationError:
         return  # a number no type can hold: the typed decoder names its field
     if isinstance(recipient, str) and "@" in recipient:
         raise Refusal(_RAW_ADDRESS_DETAIL, "raw_address")
+    if isinstance(provider, str) and "@" in provider:
+        raise Refusal(_PROVIDER_DETAIL, "raw_address")
     match = _VERSION.fullmatch(version) if isinstance(version, str) else None
     if match is not None and int(match[1]) != MAJOR_VERSION:
         detail = (

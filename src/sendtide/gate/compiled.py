@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.events.hashing import find_slot
+from sendtide.events.mailbox import OTHER_PROVIDER, PROVIDER_SLOTS
 from sendtide.events.messages import (
     CONTENT_FIELDS,
     CONTENT_LIMITS,
@@ -32,6 +33,7 @@ from sendtide.gate.fields import (
     read_identifiers,
     read_integers,
     read_names,
+    read_providers,
     read_recipients,
     read_times,
     read_versions,
@@ -58,6 +60,8 @@ _VERSION, _SOURCE, _ID, _CLIENT, _RECIPIENT, _TIME = range(6)
 _CAMPAIGN: Final = _SENDS.index("campaign_id")
 _SEND_SEGMENT: Final = _SENDS.index("segment")
 _SEND_ZONE: Final = _SENDS.index("timezone")
+_PROVIDER: Final = _SENDS.index("mailbox_provider")
+_PROVIDER_NAMES, _PROVIDER_CODES = PROVIDER_SLOTS
 _CONTENT: Final = _SENDS.index(CONTENT_FIELDS[0])
 assert _SENDS[_CONTENT : _CONTENT + len(CONTENT_FIELDS)] == CONTENT_FIELDS
 _CREATIVE: Final = _SENDS.index("subject")
@@ -193,6 +197,7 @@ def read_sends(
     names: Any,
     zones: Any,
     segments: Any,
+    providers: Any,
     content: Any,
     drafts: Any,
 ) -> None:
@@ -205,6 +210,8 @@ def read_sends(
         read_names(data, found, _CAMPAIGN, True, campaigns[: last - first])
         read_names(data, found, _SEND_SEGMENT, True, segments[first:last])
         read_zones(data, found, _SEND_ZONE, names.zones, zones[first:last])
+        known = _PROVIDER_NAMES, _PROVIDER_CODES, OTHER_PROVIDER
+        read_providers(data, found, _PROVIDER, *known, providers[first:last])
         for i in range(len(_LIMITS)):
             read_integers(data, found, _CONTENT + i, _LIMITS[i], content[first:last, i])
         read_creatives(data, found, _CREATIVE, campaigns, content[first:last], drafts, first)

@@ -18,6 +18,7 @@ from sendtide.gate.scan import (
     CLASSES,
     DECIMAL,
     DIGIT,
+    DOMAIN,
     FALSE,
     HEX,
     INTEGER,
@@ -32,8 +33,8 @@ from sendtide.gate.scan import (
 )
 
 __all__ = ["is_absent", "read_choices", "read_decimals", "read_flags", "read_identifiers"]
-__all__ += ["read_integers", "read_names", "read_recipients", "read_times", "read_versions"]
-__all__ += ["read_zones"]
+__all__ += ["read_integers", "read_names", "read_providers", "read_recipients", "read_times"]
+__all__ += ["read_versions", "read_zones"]
 
 _MAX_NAME_BYTES: Final = 64
 _MAX_IDENTIFIER_BYTES: Final = 128  # characters for the authority, which reads longer ones
@@ -100,6 +101,30 @@ def read_zones(data: Any, found: Any, which: int, zones: Any, out: Any) -> None:
             if zones[find_slot(zones, code)] == code:
                 continue
         sure[row] = 0
+
+
+@njit(cache=True)
+def read_providers(
+    data: Any, found: Any, which: int, names: Any, codes: Any, other: int, out: Any
+) -> None:
+    """Codes of mailbox providers; names, codes: `mailbox.PROVIDER_SLOTS`, `other` for the rest."""
+    spans, tags, flags, sure = found
+    for row in range(len(out)):
+        out[row] = 0
+        if sure[row] == 0 or is_absent(tags[row, which]):
+            continue
+        start, end = spans[row, which, 0], spans[row, which, 1]
+        if (
+            tags[row, which] == STRING
+            and 0 < end - start <= _MAX_NAME_BYTES
+            and flags[row, which] & DOMAIN != 0
+            and CLASSES[data[start]] & NAME_START != 0
+        ):
+            code = hash_bytes(data, start, end, np.uint64(0))
+            slot = find_slot(names, code)
+            out[row] = codes[slot] if names[slot] == code else other
+        else:
+            sure[row] = 0
 
 
 @njit(cache=True)

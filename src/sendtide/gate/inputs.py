@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.creative import Creatives, codes_of, creative_of
 from sendtide.events.hashing import hash_identity
+from sendtide.events.mailbox import provider_code
 from sendtide.events.messages import (
     CONTENT_FIELDS,
     ENGAGEMENT_KINDS,
@@ -73,12 +74,13 @@ class SendGate(Gate[SendBatch]):
             content=np.full((n, len(CONTENT_FIELDS)), np.nan, np.float32),
             creative=np.zeros(n, np.uint64),
             erase=np.zeros(n, np.uint8),
+            provider=np.zeros(n, np.uint8),
             creatives=Creatives.none(),
         )
 
     def _decode(self, batch: SendBatch, chunk: Chunk, common: Common, names: Spellings) -> None:
         drafts = Drafts.room_for(len(batch))
-        columns = (batch.zone, batch.segment, batch.content, drafts)
+        columns = (batch.zone, batch.segment, batch.provider, batch.content, drafts)
         read_sends(chunk, self._fields, self._found, common, names, *columns)
         rows = drafts.rows(chunk.data, self._known_subjects)
         if len(rows):
@@ -90,6 +92,7 @@ class SendGate(Gate[SendBatch]):
         assert isinstance(event, SendEvent)
         batch.zone[row] = self._learn(ZONE_NAME, event.timezone)
         batch.segment[row] = self._learn(SEGMENT, event.segment)
+        batch.provider[row] = provider_code(event.mailbox_provider)
         measures = [getattr(event, name) for name in CONTENT_FIELDS]
         batch.content[row] = [np.nan if value is None else value for value in measures]
         if event.subject or event.variant is not None:

@@ -21,20 +21,9 @@ from numpy.typing import NDArray
 
 from sendtide.events.messages import MAX_RECORD_BYTES
 
-__all__ = [
-    "ABSENT",
-    "ASCII",
-    "BLOCK",
-    "CLASSES",
-    "DECIMAL",
-    "DIGIT",
-    "FALSE",
-    "HEX",
-    "INTEGER",
-    "NAME",
-]
-__all__ += ["NAME_START", "NULL", "SENTINEL", "STRING", "TEXT", "TRUE", "ZONE", "Fields"]
-__all__ += ["Found", "nesting_depth", "parse_decimal", "parse_integer", "scan_block"]
+__all__ = ["ABSENT", "ASCII", "BLOCK", "CLASSES", "DECIMAL", "DIGIT", "DOMAIN", "FALSE", "HEX"]
+__all__ += ["INTEGER", "NAME", "NAME_START", "NULL", "SENTINEL", "STRING", "TEXT", "TRUE", "ZONE"]
+__all__ += ["Fields", "Found", "nesting_depth", "parse_decimal", "parse_integer", "scan_block"]
 
 SENTINEL: Final = bytes(64)
 """Ends the buffer: a zero byte is neither text, digit nor space, so every loop stops there."""
@@ -46,6 +35,7 @@ NAME_START: Final = 8
 HEX: Final = 16
 ZONE: Final = 32
 DIGIT: Final = 64
+DOMAIN: Final = 128
 
 ABSENT: Final = 0
 STRING: Final = 1
@@ -76,6 +66,7 @@ def _classes() -> NDArray[np.uint8]:
         (letters + digits + b"._-", NAME),
         (letters + digits, NAME_START),
         (digits + b"abcdef", HEX),
+        (letters[26:] + digits + b".-", DOMAIN),
         (letters + digits + b"_+-/", ZONE),
     ):
         table[list(members)] |= bit

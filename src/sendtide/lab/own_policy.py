@@ -161,6 +161,7 @@ class Sendtide:
             creative=np.zeros(n, np.uint64),
             creatives=Creatives.none(),
             erase=np.zeros(n, np.uint8),
+            provider=np.zeros(n, np.uint8),
         )
         self._carry(self._recipients.apply_sends(sends))
         self._engage(sent_ms, sends.identity, seen)

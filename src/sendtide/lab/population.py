@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.events.hashing import mix
-from sendtide.lab.scenario import SEGMENTS, ZONES, Scenario
+from sendtide.lab.scenario import PROVIDER_SHARES, SEGMENTS, ZONES, Scenario
 
 __all__ = ["Population", "mixed"]
 
@@ -72,6 +72,8 @@ class Population:
         if scenario.drift is not None:
             order = rng.permutation(clients)
             self.drifts[order[: round(clients * scenario.drift.client_share)]] = True
+        dice = mixed(np.arange(n), scenario.seed * 4 + 6) % np.uint64(PROVIDER_SHARES[-1])
+        self.provider = np.searchsorted(PROVIDER_SHARES, dice, side="right").astype(np.uint8)
         self.identifier = (
             mixed(np.arange(n), scenario.seed * 4 + 1),
             mixed(np.arange(n), scenario.seed * 4 + 2),

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from sendtide.events.errors import ConfigurationError
 
-__all__ = ["SEGMENTS", "ZONES", "Drift", "Scenario"]
+__all__ = ["PROVIDERS", "PROVIDER_SHARES", "SEGMENTS", "ZONES", "Drift", "Scenario"]
 
 SEGMENTS: Final = ("active", "new", "lapsing", "dormant")
 ZONES: Final = (
@@ -22,6 +22,10 @@ ZONES: Final = (
     "Australia/Sydney",
 )
 """Both hemispheres (daylight saving at opposite times), a half-hour offset, and none."""
+PROVIDERS: Final = ("gmail.com", "outlook.com", "yahoo.com", "icloud.com", "gmx.net", "other")
+PROVIDER_SHARES: Final = (40, 60, 72, 80, 84, 100)
+"""Percent of recipients at each mailbox provider or one before it. They behave alike: a model that
+serves one worse than the others has a fault of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,7 @@ class Scenario:
     sizes follow Zipf's law with `zipf_exponent`. own_slot_share: how much of the mail a client
     sends in its own favourite hour (the confounding that naive open counts fall for).
     content_told: sends tell subject, variant and images, which move the opens (`lab.messages`).
+    provider_told: sends name their recipients' mailbox providers.
     reaction_speed: delays of engagements are divided by it, so that a short demo sees its opens.
     """
 
@@ -63,6 +68,7 @@ class Scenario:
     reaction_speed: float = 1.0
     source: str = "lab"
     content_told: bool = False
+    provider_told: bool = False
     drift: Drift | None = None
 
     def __post_init__(self) -> None:

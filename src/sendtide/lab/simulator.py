@@ -24,7 +24,7 @@ from sendtide.lab.clock import HOUR_MS, LocalClock
 from sendtide.lab.ledger import Ledger
 from sendtide.lab.population import Population, mixed
 from sendtide.lab.reactions import Engagements, Queue, Reactions
-from sendtide.lab.scenario import SEGMENTS, ZONES, Scenario
+from sendtide.lab.scenario import PROVIDERS, SEGMENTS, ZONES, Scenario
 
 __all__ = ["Simulator", "event_records", "live"]
 
@@ -56,7 +56,7 @@ class Simulator:
         self.reaction_speed = scenario.reaction_speed
         self._ordinal = 0
         self._clients = [f"client-{i:05d}" for i in range(scenario.clients)]
-        self._writers = _writers(scenario.source, self._clients, scenario.content_told)
+        self._writers = _writers(scenario, self._clients)
         self._slot_order, self._slot_ends = self._slots()
         self.records_per_send = self._records_per_send()
 
@@ -186,6 +186,8 @@ class Simulator:
     ) -> tuple[bytes, I64]:
         if self._ledger:
             self._ledger.sends(send, recipient)
+        if self.scenario.provider_told:
+            content = [self.population.provider[recipient], *content]
         if self.scenario.content_told:
             content = [*content, *messages.columns(*messages.draw(send, self.scenario.seed))]
         return self._writers[0].write(
@@ -255,11 +257,12 @@ class Simulator:
         return 1 + len(drawn) / n + self.scenario.request_share
 
 
-def _writers(source: str, clients: list[str], content_told: bool) -> list[RowWriter]:
+def _writers(scenario: Scenario, clients: list[str]) -> list[RowWriter]:
     """Writers of sends, engagements, requests and keys."""
+    version = "1.2" if scenario.provider_told else "1.1" if scenario.content_told else "1.0"
     head, told = (
-        [literal(f'{{"version":"{version}","source":"{source}"'), hexadecimal(',"id":"m-')]
-        for version in ("1.0", "1.1" if content_told else "1.0")
+        [literal(f'{{"version":"{version}","source":"{scenario.source}"'), hexadecimal(',"id":"m-')]
+        for version in ("1.0", version)
     )
     who = [
         spelled('","client_id":"', clients),
@@ -269,7 +272,9 @@ def _writers(source: str, clients: list[str], content_told: bool) -> list[RowWri
     ]
     place = [spelled(',"segment":"', SEGMENTS), spelled('","timezone":"', ZONES), literal('"')]
     content = [number(f',"{name}":') for name in CONTENT_LIMITS]
-    content += messages.message_fields() if content_told else []
+    content += messages.message_fields() if scenario.content_told else []
+    box = [spelled(',"mailbox_provider":"', PROVIDERS), literal('"')]
+    content = [*box, *content] if scenario.provider_told else content
     sends = [*told, *who, number(',"campaign_id":"campaign-'), literal('"'), *place, *content]
     engagements = [
         *head,

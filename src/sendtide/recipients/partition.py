@@ -111,7 +111,7 @@ class RecipientPartition:
         columns = (
             *(batch.identity, batch.client, self.clients.added(batch.client[:, None])),
             *(batch.recipient, batch.event_time_ms, batch.offset, profiles, batch.segment),
-            *(batch.content, batch.creative, batch.erase),
+            *(batch.content, batch.creative, batch.erase, batch.provider),
         )
         for start, end, seen in self._parts(SENDS, len(batch)):
             admitted = send_rows(
@@ -359,6 +359,7 @@ class RecipientPartition:
             **history,
             **(facts_of(sends, machines, within_ms) if labelled else no_facts(len(rows))),
             "arm": controlled.astype(np.uint8),
+            "provider": sends["provider"],
             "group": group,
             "content": self.content[rows],
             "creative": sends["creative"] if labelled else np.zeros(len(rows), np.uint64),

@@ -62,7 +62,7 @@ def send_rows(
     placed: (n,) the pending row of each applied send, NONE elsewhere.
     """
     (identity, client, code, ids, time_ms, offset) = batch[:6]
-    (profile, segment, measures, creative, tombstone) = batch[6:]
+    (profile, segment, measures, creative, tombstone, provider) = batch[6:]
     admitted = 0
     for i in range(start, end):
         placed[i] = NONE
@@ -99,7 +99,7 @@ def send_rows(
         send = add_pending(identity[i], row, time_ms[i], offset[i], pending, pending_free, people)
         placed[i] = send
         pending[send].hour, pending[send].segment = hours[i], segment[i]
-        pending[send].creative = creative[i]
+        pending[send].creative, pending[send].provider = creative[i], provider[i]
         for j in range(content.shape[1]):
             content[send, j] = measures[i, j]
         insert(*by_identity, identity[i], np.int32(send))

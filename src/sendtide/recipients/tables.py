@@ -96,6 +96,7 @@ PENDING: Final = np.dtype(
         ("segment", "u8"),
         ("creative", "u8"),  # code of what the message is made of, 0 if it did not tell
         ("hour", "u1"),  # of the week, local
+        ("provider", "u1"),  # code of the mailbox provider
         ("marked", "u1"),  # an open or click of it was marked as a machine's
         ("machine", "u1"),  # a machine opened or clicked it, marked or not
         ("bounced", "u1"),
