@@ -9,6 +9,7 @@ from clients.blocks import block, example_rows
 from sendtide.clients import ClientPartition, ClientSettings
 from sendtide.dashboard.card import model_card
 from sendtide.dashboard.card_page import card_html, card_markdown
+from sendtide.events.mailbox import MAILBOX_PROVIDERS
 from sendtide.models.propensity import FEATURES
 from sendtide.sinks import MemoryStore, ModelSummary, Owner, SourceFreshness, StateRow
 
@@ -59,17 +60,22 @@ def test_its_numbers_are_those_of_the_live_state(store):
 
 
 def test_groups_add_up_to_the_whole(store):
-    """Labels and log losses over time zones are the model's; small groups are marked."""
+    """Labels and log losses over groups are the model's; small groups are marked."""
     fed(store)
     card = model_card(store, "client-1", "open-propensity", NEWEST_MS)
-    groups = card["fairness"]["time_zones"]
-    assert [group["group"] for group in groups] == ["UTC+0 to +2", "UTC+9 to +11"]
-    assert sum(group["labels"] for group in groups) == card["data"]["labels"]
-    total = sum(group["labels"] * group["log_loss"] for group in groups)
-    assert total / card["data"]["labels"] == pytest.approx(card["metrics"]["log_loss"])
-    assert [group["few"] for group in groups] == [group["labels"] < 200 for group in groups]
-    assert all(0.5 < group["ratio"] < 2 for group in groups)
-    assert card["fairness"]["mailbox_providers"] is None
+    names = {
+        "time_zones": ["UTC+0 to +2", "UTC+9 to +11"],
+        "mailbox_providers": list(MAILBOX_PROVIDERS[:5]),
+    }
+    for kind, expected in names.items():
+        groups = card["fairness"][kind]
+        assert [group["group"] for group in groups] == expected
+        assert sum(group["labels"] for group in groups) == card["data"]["labels"]
+        total = sum(group["labels"] * group["log_loss"] for group in groups)
+        assert total / card["data"]["labels"] == pytest.approx(card["metrics"]["log_loss"])
+        assert [group["few"] for group in groups] == [group["labels"] < 200 for group in groups]
+        assert all(0.5 < group["ratio"] < 2 for group in groups)
+        assert card["fairness"]["says"][kind]
 
 
 def test_what_is_not_known_says_so(store):

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sendtide.clients.groups import GroupQuality, offset_bands
+from sendtide.clients.groups import GroupLift, GroupQuality, group_places
 from sendtide.clients.quality import Quality
 from sendtide.clients.roster import with_rows
 from sendtide.clients.settings import ClientSettings
@@ -35,6 +35,7 @@ OPEN: Final = TARGETS.index("open")
 _BOUNCE: Final = TARGETS.index("bounce")
 _LABELS: Final = ("opened", "clicked", "unsubscribed", "complained", "bounced")
 """The column with each target's label, in the order of TARGETS."""
+_ARM_COLUMNS: Final = ("arm", "group", "opened")
 _CLIENT_TABLES: Final = ("exposures", "opens", "rhythms", "corrections")
 _SEGMENT_TABLES: Final = (
     *("segment_exposures", "segment_opens", "segment_rhythms", "segment_corrections"),
@@ -64,6 +65,7 @@ class Learning:
         self.rates = ClientRates()
         self.quality = Quality(len(TARGETS))
         self.groups = GroupQuality(len(TARGETS))
+        self.group_lift = GroupLift(settings.control_share, settings.control_salt)
         self.exposures: I64 = np.zeros((0, HOURS), np.int64)
         self.opens: I64 = np.zeros((0, HOURS), np.int64)
         self.rhythms: F64 = np.zeros((0, POPULATION))
@@ -78,6 +80,7 @@ class Learning:
         self.bank.grow(clients)
         self.quality.grow(clients)
         self.groups.grow(clients)
+        self.group_lift.grow(clients)
         self.rates.grow(clients)
         for name in _CLIENT_TABLES:
             setattr(self, name, with_rows(getattr(self, name), clients))
@@ -105,22 +108,24 @@ class Learning:
         outcome = np.column_stack([exposed, labels[:, :2]]).astype(np.int64)
         x = self.rates.count(rows, columns, columns["content"], outcome)
         times = columns["time_ms"]
-        bands = offset_bands(columns["hour_of_week"], columns["sent_at_ms"])
+        sent = columns["hour_of_week"], columns["sent_at_ms"], columns["provider"]
+        places = group_places(*sent)
         self.groups.begin(rows, columns["sent_at_ms"])
         predictions, losses = np.full(labels.shape, np.nan), np.zeros(len(rows))
         if _BOUNCE in self.targets:
-            taught = rows, x, labels, times, bands
+            taught = rows, x, labels, times, places
             predictions[:, _BOUNCE], _ = self._teach(_BOUNCE, *taught)
         if not exposed.all():
-            parts = rows, segment_rows, x, labels, times, bands, predictions
-            rows, segment_rows, x, labels, times, bands, predictions = (
+            parts = rows, segment_rows, x, labels, times, places, predictions
+            rows, segment_rows, x, labels, times, places, predictions = (
                 part[exposed] for part in parts
             )
-        taught = rows, x, labels, times, bands
+        taught = rows, x, labels, times, places
         for target in self.targets:
             if target != _BOUNCE:
                 predictions[:, target], lost = self._teach(target, *taught)
                 losses = lost if target == OPEN else losses
+        self.group_lift.add(rows, places, *(columns[name][exposed] for name in _ARM_COLUMNS))
         hours = {name: columns[name][exposed] for name in RHYTHM_COLUMNS}
         self._teach_hours(rows, segment_rows, hours)
         return Lesson(exposed, x, predictions, labels, losses)
@@ -140,13 +145,19 @@ class Learning:
         add_counts(rows, mine["hour_of_week"], mine["opened"], *tables)
 
     def _teach(
-        self, target: int, rows: I32, x: F64, labels: NDArray[np.bool_], times: I64, bands: I64
+        self, target: int, rows: I32, x: F64, labels: NDArray[np.bool_], times: I64, places: I64
     ) -> tuple[F64, F64]:
         """Predictions and losses of one target's rows, which are then learned."""
         happened = np.ascontiguousarray(labels[:, target])
         predictions = self.bank.learn(target, rows, x, happened, times)
-        self.groups.add(rows, target, bands, predictions, happened)
+        self.groups.add(rows, target, places, predictions, happened)
         return predictions, self.quality.add(rows, target, predictions, happened)
+
+    def told_of_groups(self, row: int) -> dict[str, NDArray[Any]]:
+        """What travels of one client's groups."""
+        shown = self.groups.shown_as(row, OPEN)
+        told = self.groups.told(row, shown)
+        return told | self.group_lift.told(row, shown, told["groups.places"])
 
     def all_hours(self) -> tuple[I64, I64]:
         """Exposures and opens by hour over all clients of the partition."""
@@ -158,6 +169,7 @@ class Learning:
         columns |= {f"quality.{n}": c for n, c in self.quality.snapshot(clients).items()}
         columns |= self.rates.columns(slice(0, clients))
         columns |= self.groups.columns(slice(0, clients))
+        columns |= self.group_lift.columns(slice(0, clients))
         for name in _CLIENT_TABLES:
             columns[name] = getattr(self, name)[:clients].copy()
         for name in _SEGMENT_TABLES:
@@ -173,6 +185,7 @@ class Learning:
         self.bank.put(slice(0, len(columns["exposures"])), part("bank."))
         self.quality.restore(part("quality."))
         self.groups.restore(columns)
+        self.group_lift.restore(columns)
         self.rates.put(slice(0, len(columns["exposures"])), columns)
         for name in (*_CLIENT_TABLES, *_SEGMENT_TABLES):
             setattr(self, name, columns[name].copy())

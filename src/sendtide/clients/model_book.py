@@ -113,7 +113,7 @@ class ModelBook:
         }
         one = slice(row, row + 1)
         weights = learning.bank.columns(one)
-        weights |= learning.rates.columns(one) | learning.groups.columns(one)
+        weights |= learning.rates.columns(one) | learning.told_of_groups(row)
         learned = int(learning.learned()[row])
         return [
             self._state(row, self.settings.send_time_model, "send_time", learned, hours),

@@ -49,7 +49,7 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
-_VERSION: Final = "7.0"
+_VERSION: Final = "8.0"
 _PARTS: Final = (
     *("roster", "repeats", "learning", "loss_alarms", "watching", "challengers"),
     *("content", "lift"),

@@ -11,22 +11,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
+from sendtide.dashboard.fairness import MIN_GROUP_LABELS, fairness
 from sendtide.dashboard.live import client_sources
 from sendtide.endpoint.explaining import client_state
+from sendtide.events.groups import BANDS
 from sendtide.events.messages import CONTENT_FIELDS
 from sendtide.models.explanation import ClientExplainer
 from sendtide.models.propensity import TARGETS
 from sendtide.models.registry import ModelState
 from sendtide.sinks import ModelSummary, Reader
 
-__all__ = ["MIN_GROUP_LABELS", "model_card"]
+__all__ = ["model_card"]
 
-MIN_GROUP_LABELS: Final = 200
-"""Labels a group needs before its calibration ratio says anything; fewer are marked as few."""
-_BAND_HOURS: Final = 3
-_WESTMOST: Final = -12
 _EVENTS: Final = {
     "open": "opened by a person",
     "click": "clicked in",
@@ -83,11 +79,7 @@ def model_card(reader: Reader, client: str, model: str, now_ms: int) -> dict[str
         "drift": _drift(own),
         "freshness": {"seconds": found.freshness_s, "stale": found.stale},
         "features": _features(state, target, own),
-        "fairness": {
-            "time_zones": _groups(state, target),
-            "mailbox_providers": None,
-            "why_no_mailbox_providers": "events name no provider; recipients are keyed hashes",
-        },
+        "fairness": fairness(state, target),
         "limits": _limits(kind, target, own),
         "reproduce": _reproduce(own),
     }
@@ -109,8 +101,9 @@ def _data(
     rows = state.columns.get("groups.rows") if state is not None else None
     began = state.columns.get("groups.began_ms") if state is not None else None
     positives = None
-    if rows is not None and target is not None:
-        positives = int(rows[0, TARGETS.index(target), :, 1].sum())
+    if state is not None and rows is not None and target is not None:
+        zones = state.columns["groups.places"] < len(BANDS)
+        positives = int(rows[TARGETS.index(target), zones, 1].sum())
     return {
         "sends": own.events,
         "labels": own.learned,
@@ -145,31 +138,6 @@ def _features(
     if state is None or target is None:
         return None
     return ClientExplainer(state).importance(target, own.newest_event_ms)
-
-
-def _groups(state: ModelState | None, target: str | None) -> list[dict[str, Any]] | None:
-    """Bands of time zones that have labels, west to east; ratio: predicted over observed."""
-    if state is None or target is None or "groups.rows" not in state.columns:
-        return None
-    place = TARGETS.index(target)
-    rows, sums = state.columns["groups.rows"][0, place], state.columns["groups.sums"][0, place]
-    found = []
-    for band in np.flatnonzero(rows[:, 0]).tolist():
-        labels, positives = rows[band].tolist()
-        predicted, loss = sums[band].tolist()
-        west = _WESTMOST + _BAND_HOURS * band
-        found.append(
-            {
-                "group": f"UTC{west:+d} to {west + _BAND_HOURS - 1:+d}",
-                "labels": labels,
-                "observed": positives / labels,
-                "predicted": predicted / labels,
-                "ratio": predicted / positives if positives else None,
-                "log_loss": loss / labels,
-                "few": labels < MIN_GROUP_LABELS,
-            }
-        )
-    return found
 
 
 def _limits(kind: str, target: str | None, own: ModelSummary) -> list[str]:

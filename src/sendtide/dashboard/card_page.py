@@ -75,22 +75,28 @@ def _sections(card: dict[str, Any]) -> Iterable[Section]:
     )
 
 
-def _fairness(card: dict[str, Any]) -> Section:
-    groups = card["fairness"]["time_zones"] or []
-    rows = [
-        (
-            group["group"] + (" (few labels)" if group["few"] else ""),
-            _number(group["labels"]),
-            f"{group['observed']:.2%}",
-            f"{group['predicted']:.2%}",
-            "-" if group["ratio"] is None else f"{group['ratio']:.3f}",
-            f"{group['log_loss']:.4f}",
-        )
-        for group in groups
-    ]
-    heads = ("Time zone", "Labels", "Observed", "Predicted", "Ratio", "Log loss")
-    why = f"Mailbox providers: {card['fairness']['why_no_mailbox_providers']}."
-    return "Fairness by group", heads, rows, [why] if rows else ["No group has labels yet.", why]
+def _fairness(card: dict[str, Any]) -> Iterable[Section]:
+    for kind, name in (("time_zones", "Time zone"), ("mailbox_providers", "Mailbox provider")):
+        rows = [_group(group) for group in card["fairness"][kind] or []]
+        heads = (name, "Labels", "Observed", "Predicted", "Ratio", "Log loss", "Skill", "Lift")
+        yield f"Fairness by {name.lower()}", heads, rows, card["fairness"]["says"][kind]
+
+
+def _group(group: dict[str, Any]) -> tuple[str, ...]:
+    lift = "-"
+    if group["lift"] is not None:
+        low, high = group["lift_low"], group["lift_high"]
+        lift = f"{group['lift']:+.2%} ({low:+.2%} to {high:+.2%})"
+    return (
+        group["group"] + (" (few labels)" if group["few"] else ""),
+        _number(group["labels"]),
+        f"{group['observed']:.2%}",
+        f"{group['predicted']:.2%}",
+        "-" if group["ratio"] is None else f"{group['ratio']:.3f}",
+        f"{group['log_loss']:.4f}",
+        "-" if group["skill"] is None else f"{group['skill']:.1%}",
+        lift,
+    )
 
 
 def _title(card: dict[str, Any]) -> tuple[str, str]:
@@ -105,7 +111,7 @@ def card_markdown(card: dict[str, Any]) -> str:
     """The card as Markdown."""
     title, about = _title(card)
     lines = [f"# {title}", "", about, "", f"Predicts {card['predicts']}.", ""]
-    for heading, columns, rows, sentences in (*_sections(card), _fairness(card), _features(card)):
+    for heading, columns, rows, sentences in (*_sections(card), *_fairness(card), _features(card)):
         lines += [f"## {heading}", ""]
         if rows:
             lines.append("| " + " | ".join(columns) + " |")
@@ -130,7 +136,7 @@ def card_html(card: dict[str, Any], *, served: bool = False) -> str:
     title, about = _title(card)
     parts = [f"<h1>{escape(title)}</h1><p class=about>{escape(about)}</p>"]
     parts.append(f"<h2>What it predicts</h2><p>It gives {escape(card['predicts'])}.</p>")
-    sections = (*_sections(card), _fairness(card), _features(card))
+    sections = (*_sections(card), *_fairness(card), _features(card))
     parts += [_section_html(section) for section in sections]
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in card["limits"])
     parts.append(f"<h2>Limits</h2><ul>{limits}</ul>")

@@ -187,7 +187,7 @@ class Simulator:
         if self._ledger:
             self._ledger.sends(send, recipient)
         if self.scenario.provider_told:
-            content = [self.population.provider[recipient], *content]
+            content = [self.population.provider[recipient].astype(np.int64), *content]
         if self.scenario.content_told:
             content = [*content, *messages.columns(*messages.draw(send, self.scenario.seed))]
         return self._writers[0].write(
