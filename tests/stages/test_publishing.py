@@ -15,6 +15,7 @@ from sendtide.events.errors import Unavailable
 from sendtide.events.messages import SendEvent
 from sendtide.models import ModelDirectory
 from sendtide.pipeline import Pipeline
+from sendtide.recipients.persistence import _VERSION
 from sendtide.sinks import MemoryStore
 from sendtide.stages.recipient import RecipientStage
 from sendtide.state import SnapshotStore
@@ -205,7 +206,7 @@ def test_a_server_emptied_between_two_owners_is_filled_by_the_next(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "missing", "reason"),
     [
-        ({"version": 0}, "", "is of (version, partition) (0, 0), not (4, 0)"),
+        ({"version": 0}, "", f"is of (version, partition) (0, 0), not ({_VERSION}, 0)"),
         ({}, "newest", "does not fit this build"),
     ],
 )
