@@ -282,5 +282,5 @@ def test_a_model_is_explained_and_has_a_card(browser):
         browser.open(browser.run("return document.querySelector('#card-link').href"))
         assert browser.text("h1") == "open-propensity of client-0"
         headings = "return [...document.querySelectorAll('h2')].map((x) => x.textContent)"
-        assert "Fairness by group" in browser.run(headings)
+        assert "Fairness by mailbox provider" in browser.run(headings)
         assert browser.complaints() == []

@@ -106,16 +106,14 @@ class GroupQuality:
         numbers = (predictions, losses, happened)
         _count(rows, target, places, numbers, self.rows, self.sums)
 
-    def shown_as(self, row: int, target: int) -> I64:
-        """(places,) under which place each one of a client is told: its own, or "other"'s."""
+    def hidden(self, row: int, target: int) -> I64:
+        """Places of a client's providers that are told as "other"."""
         labels = self.rows[row, target, _OTHER + 1 :, 0]
-        shown = np.arange(len(PLACES))
-        shown[_OTHER + 1 + np.argsort(-labels, kind="stable")[TOP:]] = _OTHER
-        return shown
+        return np.asarray(_OTHER + 1 + np.argsort(-labels, kind="stable")[TOP:])
 
-    def told(self, row: int, shown: I64) -> dict[str, NDArray[Any]]:
+    def told(self, row: int, hidden: I64) -> dict[str, NDArray[Any]]:
         """What travels of one client: places that have labels, and their sums by target."""
-        rows, sums = (_merged(table[row], shown, axis=1) for table in (self.rows, self.sums))
+        rows, sums = (_merged(table[row], hidden, axis=1) for table in (self.rows, self.sums))
         places = np.flatnonzero(rows[:, :, 0].any(axis=0))
         return {
             "groups.places": places.astype(np.uint8),
@@ -167,9 +165,9 @@ class GroupLift:
         """Count n exposures with labels; those of no known arm are left out."""
         _count_arms(rows, places, arm, group, opened, self.counts)
 
-    def told(self, row: int, shown: I64, places: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def told(self, row: int, hidden: I64, places: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """(k, 3) lift, low, high of some places of a client, NaN for too few; (k, 2) sends."""
-        sends, opens = np.moveaxis(_merged(self.counts[row], shown, axis=0)[places], 1, 0)
+        sends, opens = np.moveaxis(_merged(self.counts[row], hidden, axis=0)[places], 1, 0)
         judged = judge_lift(sends, opens, _SCALE)
         return {
             "groups.lifts": np.stack([judged.difference, judged.low, judged.high], axis=1),
@@ -187,9 +185,9 @@ class GroupLift:
             self.counts = columns["groups.counts"].copy()
 
 
-def _merged(table: NDArray[Any], shown: I64, axis: int) -> NDArray[Any]:
-    """A table whose places are added to those under which they are shown."""
-    source = np.moveaxis(table, axis, 0)
-    out = np.zeros_like(source)
-    np.add.at(out, shown, source)
+def _merged(table: NDArray[Any], hidden: I64, axis: int) -> NDArray[Any]:
+    """A copy of a table whose hidden places are added to "other"'s."""
+    out = np.moveaxis(table, axis, 0).copy()
+    out[_OTHER] += out[hidden].sum(axis=0, dtype=out.dtype)
+    out[hidden] = 0
     return np.moveaxis(out, 0, axis)

@@ -155,9 +155,9 @@ class Learning:
 
     def told_of_groups(self, row: int) -> dict[str, NDArray[Any]]:
         """What travels of one client's groups."""
-        shown = self.groups.shown_as(row, OPEN)
-        told = self.groups.told(row, shown)
-        return told | self.group_lift.told(row, shown, told["groups.places"])
+        hidden = self.groups.hidden(row, OPEN)
+        told = self.groups.told(row, hidden)
+        return told | self.group_lift.told(row, hidden, told["groups.places"])
 
     def all_hours(self) -> tuple[I64, I64]:
         """Exposures and opens by hour over all clients of the partition."""
