@@ -238,7 +238,7 @@ def test_a_card_is_written_in_three_forms(program, taught, tmp_path):
     assert (found["client"], found["kind"]) == ("acme", "propensity")
     assert page.read_text().startswith("<!doctype html>")
     assert text.read_text().startswith("# open-propensity of acme")
-    assert "## Fairness by group" in program(*card).stdout
+    assert "## Fairness by mailbox provider" in program(*card).stdout
     assert program("models", "card", "acme", "nosuch", "--redis", taught).exit_code == 1
 
 
