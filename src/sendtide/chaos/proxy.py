@@ -266,9 +266,9 @@ class FaultProxy:
             return
         limited = self._within_limit(connection, stream, data)
         for piece, pause_s in self._slices(stream, limited):
+            self.carried[stream] += len(piece)  # first: whoever has the bytes finds them counted
             writer.write(piece)
             await writer.drain()
-            self.carried[stream] += len(piece)
             await asyncio.sleep(pause_s)
         if len(limited) < len(data) or any(left <= 0 for left in connection.limits.values()):
             self.fired["LimitData"] += 1
