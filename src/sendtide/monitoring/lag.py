@@ -43,6 +43,15 @@ class LagWindow:
         """Take a sample; the oldest makes room."""
         self._samples.append(sample)
 
+    def standing_s(self) -> float:
+        """How long, up to the newest sample, the offset has stood with something to do."""
+        standing_s = 0.0
+        for before, after in pairwise(reversed(self._samples)):
+            if not (before.lag and after.lag and before.offset == after.offset):
+                break
+            standing_s += before.at_s - after.at_s
+        return standing_s
+
     def status(self, now_s: float) -> Status:
         """Judge the window. A single sample tells nothing: ok."""
         samples = tuple(self._samples)

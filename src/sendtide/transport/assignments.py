@@ -90,6 +90,12 @@ class Assignment:
     closed: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def position(self) -> int | None:
+        """Offset of the next message to hand over; None if the client was to choose the first."""
+        reached = self.ledger.registered_to
+        return self.start if reached is None else reached
+
     def fresh(self, messages: list[Message]) -> list[Message]:
         """Leave out what was handed over before; say when the log's start was passed over."""
         first = messages[0].offset() or 0
@@ -177,6 +183,15 @@ class Assignments:
     def running(self) -> list[TopicPartition]:
         """Partitions being fetched."""
         return list(self._running)
+
+    def idle(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where those of `partitions` stand that have all work done that was handed over."""
+        chosen = {p: a for p in partitions if (a := self._running.get(p)) is not None}
+        return {
+            partition: position
+            for partition, assignment in chosen.items()
+            if not assignment.ledger.unfinished and (position := assignment.position) is not None
+        }
 
     def held(self) -> set[TopicPartition]:
         """Partitions given to this member, those that still start included."""

@@ -41,6 +41,9 @@ __all__ = ["Consumer"]
 
 _log = logging.getLogger(__name__)
 
+#: Of the poll loop, which may be within a rebalance.
+_ANSWER_S = 5.0
+
 
 class Consumer(base.Consumer):
     """`app.consumer`: one librdkafka consumer, its assignments and what agents have in flight."""
@@ -262,6 +265,23 @@ class Consumer(base.Consumer):
         poller = self._poller
         if poller is not None:
             await asyncio.wrap_future(poller.begin(starts))
+
+    async def fetch_again(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Seek to where these stand, unless something of them is under way; return the offsets.
+
+        For a client that has lost its place: records wait at the broker and do not come. What it
+        fetches twice is handed over once.
+        """
+        poller, positions = self._poller, self.assignments.idle(partitions)
+        if poller is None or not positions:
+            return {}
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                sought = await asyncio.wrap_future(poller.fetch_again(positions))
+        except TimeoutError:
+            _log.warning("the poll loop has not answered within %s s", _ANSWER_S)
+            return {}
+        return {partition: positions[partition] for partition in sought}
 
     async def announce(self) -> None:
         """Tell Faust all partitions, with the generation the app has: another is ignored."""

@@ -214,6 +214,26 @@ class Poller:
         self._consumer.incremental_assign(positions)
         self._assigned |= ready
 
+    def fetch_again(self, positions: Mapping[TopicPartition, int]) -> Future[set[TopicPartition]]:
+        """Fetch from these offsets, wherever the client is; return the partitions it was done for.
+
+        The others are not fetched, are paused or have work in flight: they wait for no record.
+        Those handed over at or past the offsets in the meantime are handed over again.
+        """
+        return self.call(lambda: self._fetch_again(positions))
+
+    def _fetch_again(self, positions: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        fetched = positions.keys() & self._assigned - self._paused
+        idle = {partition for partition in fetched if not any(self._in_flight.load(partition))}
+        for partition in idle:
+            place = Position(*partition, positions[partition])
+            try:
+                self._consumer.resume([place])
+                self._consumer.seek(place)
+            except KafkaException as error:
+                _log.warning("%s/%d cannot be sought: %s", *partition, error.args[0].str())
+        return idle
+
     def owned(self) -> set[TopicPartition]:
         """Partitions this member holds, followers included."""
         return set(self._owned)
