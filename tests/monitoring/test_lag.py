@@ -54,3 +54,23 @@ def test_a_window_that_is_not_full_convicts_nobody_of_slowness():
     assert judged([5, 5, 5], [9, 9, 9]) == "ok"
     assert judged([5], [9]) == "ok"
     assert LagWindow().status(0.0) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("offsets", "lags", "standing_s"),
+    [
+        ([5], [9], 0.0),
+        ([5, 5, 5], [9, 9, 8], 20.0),
+        ([4, 5, 5], [9, 9, 9], 10.0),
+        ([5, 5, 5], [9, 0, 9], 0.0),
+        ([5, 5, 5], [0, 0, 0], 0.0),
+        ([5] * 9, [9] * 9, 80.0),
+    ],
+)
+def test_standing_is_counted_from_the_first_sample_that_found_work_there(offsets, lags, standing_s):
+    """However much longer than the window it lasts; who moves, or has nothing to do, stands not."""
+    window = LagWindow(4)
+    assert window.standing_s() == 0.0
+    for number, (offset, lag) in enumerate(zip(offsets, lags, strict=True)):
+        window.add(LagSample(10.0 * number, offset, lag))
+    assert window.standing_s() == standing_s

@@ -81,6 +81,7 @@ def filled():
         lag_s=2.5,
         uncommitted_records=4,
         unattended_s=1.25,
+        lost_places=2,
     )
     beat = WorkerBeat(
         worker="w-1", at_ms=NOW_MS, started_at_ms=NOW_MS, events_per_s=9.0, lags=[lag]
@@ -127,6 +128,7 @@ def test_the_lag_of_a_partition_and_its_verdict():
     assert found["sendtide_partition_lag_seconds", *place] == 2.5
     assert found["sendtide_partition_uncommitted_records", *place] == 4
     assert found["sendtide_partition_unattended_seconds", *place] == 1.25
+    assert found["sendtide_partition_lost_places_total", *place] == 2
     assert found["sendtide_partition_status_ratio", *place, "stall"] == 1
 
 

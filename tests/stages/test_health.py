@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 from sendtide.events.errors import Unavailable
 from sendtide.monitoring.lag import WINDOW_SAMPLES
 from sendtide.stages.health import Health
+from sendtide.stages.lost_places import LostPlaces
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.positions import Positions
 from sendtide.stages.runtime import PartitionRuntime
@@ -52,6 +53,11 @@ def standing(topic, applied):
     return SimpleNamespace(topics=(topic,), held={0: held}), positions
 
 
+async def nobody(_):
+    """No client whose place could be lost."""
+    return {}
+
+
 def wait_until_answered(lookup, topic):
     """A broker that has just started makes the topic of the groups' offsets first."""
     for _ in range(60):
@@ -73,7 +79,7 @@ def test_records_that_nobody_applies_are_a_stall_once_the_window_is_full(kafka_b
     """And the stall is over with the first look that finds nothing to do."""
     topic = filled(kafka_bootstrap, 5)
     stage, positions = standing(topic, 2)
-    health = Health([stage], lookup)
+    health = Health([stage], lookup, LostPlaces(nobody))
     assert looked(health, WINDOW_SAMPLES - 1) == ("ok", 3)
     assert health.stalled == []
     assert looked(health, 1) == ("stall", 3)
@@ -89,16 +95,25 @@ def test_the_marker_of_a_transaction_is_no_work(apache_kafka):
     lookup = OffsetLookup({"bootstrap.servers": apache_kafka}, "health")
     wait_until_answered(lookup, topic)
     stage, _ = standing(topic, 3)
-    health = Health([stage], lookup)
+    health = Health([stage], lookup, LostPlaces(nobody))
     assert looked(health, WINDOW_SAMPLES - 1) == ("ok", 1)
     assert looked(health, 2 * WINDOW_SAMPLES) == ("ok", 0)
     lookup.close()
 
 
+def test_no_answer_is_neither_a_record_nor_the_end_of_the_log(kafka_bootstrap, lookup):
+    """What is called empty is not asked about again until it changes."""
+    topic = filled(kafka_bootstrap, 5)
+    assert lookup.has_record(topic, 0, 4)
+    assert not lookup.has_record(topic, 0, 5)
+    with pytest.raises(Unavailable, match="cannot be read at 5"):
+        lookup.has_record(f"none-{uuid4().hex}", 0, 5)
+
+
 def test_a_partition_given_away_is_forgotten(kafka_bootstrap, lookup):
     """Its next owner speaks for it; a window kept would accuse it when it comes back."""
     stage, _ = standing(filled(kafka_bootstrap, 5), 0)
-    health = Health([stage], lookup)
+    health = Health([stage], lookup, LostPlaces(nobody))
     looked(health, WINDOW_SAMPLES - 1)
     held = stage.held.pop(0)
     asyncio.run(health.look())

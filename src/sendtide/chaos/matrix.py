@@ -67,6 +67,7 @@ ROWS: Final = (
     Row(fault="killed before commit", act=workers.at_point("before_commit", 3)),
     Row(fault="killed before snapshot", act=workers.at_point("before_snapshot", 4, at_rest=True)),
     Row(fault="SIGTERM twice", act=workers.stop_twice),
+    Row(fault="Kafka client loses its place", act=workers.places_lost),
     Row(fault="rebalance storm", act=workers.rebalance_storm, events=40_000, bound_s=90),
     Row(fault="clock skew", act=workers.clock_skew),
     Row(fault="Kafka paused", act=wires.broker_paused),

@@ -1,6 +1,7 @@
 """A worker that stops itself at a named point, or breaks a promise: for trials, never for service.
 
-    python -m sendtide.chaos.sabotage [--at POINT:N:SIGNAL] [--break PROMISE] [--clock S] worker ...
+    python -m sendtide.chaos.sabotage [--at POINT:N:SIGNAL] [--break PROMISE] [--clock S] [--lose N]
+        worker ...
 
 The rest of the line is that of `sendtide`. The classes are changed in this process alone, before
 the program begins; the program itself knows no such switch.
@@ -9,6 +10,7 @@ Points: before_apply, after_apply (a chunk of stage A), before_commit, before_sn
 mid_snapshot (columns written, manifest not), before_publish (a write of recipients to Redis).
 Promises: fence (an older owner may write), order (offsets go before the work), dedupe (repeats
 count), each of which the judge must miss.
+Lose: after N fetches the client fetches nothing more, and nobody but the client knows.
 Clock: `time.time` and `time.time_ns` are this many seconds off; the monotonic clock is right. (A
 preloaded clock such as faketime's breaks the timed waits of librdkafka, which are the kernel's.)
 """
@@ -25,6 +27,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from confluent_kafka import Message
+
 from sendtide.recipients import RecipientPartition
 from sendtide.sinks import redis as redis_sink
 from sendtide.sinks.redis import RedisSink
@@ -34,11 +38,12 @@ from sendtide.stages.stage import Stage
 from sendtide.state import SnapshotStore
 from sendtide.state.seen import SeenSet
 from sendtide.transport.committer import Committer
+from sendtide.transport.poller import Poller
 from sendtide.transport.transactional_client import TransactionalClient
 
 __all__ = ["BREAKS", "POINTS", "main"]
 
-_MINE: Final = ("--at", "--break", "--clock")
+_MINE: Final = ("--at", "--break", "--clock", "--lose")
 
 
 def _signal(signum: int) -> None:
@@ -134,6 +139,20 @@ def _shift_clock(seconds: int) -> None:
     setattr(time, "time_ns", lambda: read_ns() + seconds * 1_000_000_000)  # noqa: B010
 
 
+def _lose_places(number: int) -> None:
+    """Pause every partition behind the poller's back, after so many fetches."""
+    hand_over, fetches = Poller._hand_over, 0
+
+    def wrapped(self: Poller, messages: list[Message]) -> None:
+        nonlocal fetches
+        fetches += 1
+        hand_over(self, messages)
+        if fetches == number:
+            self._consumer.pause(self._consumer.assignment())
+
+    Poller._hand_over = wrapped  # type: ignore[method-assign]
+
+
 BREAKS: Final[dict[str, Callable[[], None]]] = {
     "fence": _without_fence,
     "order": _commit_first,
@@ -149,6 +168,8 @@ def main(arguments: list[str]) -> None:
             BREAKS[value]()
         elif option == "--clock":
             _shift_clock(int(value))
+        elif option == "--lose":
+            _lose_places(int(value))
         else:
             point, number, name = value.split(":")
             POINTS[point](int(number), signal.Signals[name])

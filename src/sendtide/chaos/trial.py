@@ -103,12 +103,18 @@ class Trial:
     # -- what a row does ------------------------------------------------------------------------
 
     def worker(
-        self, *extra: str, at: str = "", clock_s: int = 0, prefix: Sequence[str] = ()
+        self,
+        *extra: str,
+        at: str = "",
+        clock_s: int = 0,
+        lose: int = 0,
+        prefix: Sequence[str] = (),
     ) -> ServerProcess:
-        """Start one; `at`, `clock_s`: see `sabotage`; `prefix`: a program that starts it."""
+        """Start one; `at`, `clock_s`, `lose`: see `sabotage`; `prefix`: what starts it."""
         number = len(self.workers) + 1
         sabotage = [*(["--at", at] if at else [])]
         sabotage += ["--clock", str(clock_s)] if clock_s else []
+        sabotage += ["--lose", str(lose)] if lose else []
         sabotage += ["--break", self.break_promise] if self.break_promise else []
         if self.break_promise == "order":  # a transaction would put it right
             extra = (*extra, "--exactly-once", "off")
@@ -205,6 +211,11 @@ class Trial:
         for worker in self.workers:
             if worker.running and (code := worker.stop(60.0)):
                 self.notes.append(f"{worker.name} ended with {code} when asked to stop")
+
+    def lost_places(self, worker: ServerProcess) -> int:
+        """Partitions that the worker has found its client to have lost, by its last beat."""
+        beat = self.stand.store.get(f"sendtide:1:worker:{worker.name}")
+        return sum(lag["lost_places"] > 0 for lag in json.loads(beat)["lags"]) if beat else 0
 
     def clock_of(self, worker: ServerProcess) -> float:
         """Seconds since 1970 as the worker has last told them; 0 before that."""

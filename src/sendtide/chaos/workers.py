@@ -12,10 +12,11 @@ from sendtide.chaos.trial import Trial
 from sendtide.local import ServerProcess
 
 __all__ = ["MEMORY_GROUPS", "at_point", "clock_skew", "kill_mid_batch", "rebalance_storm"]
-__all__ += ["memory_capped", "stop_in_order", "stop_twice", "zombie"]
+__all__ += ["memory_capped", "places_lost", "stop_in_order", "stop_twice", "zombie"]
 
 _PAUSED_S: Final = 12.0
 """Three session timeouts."""
+_FETCHES: Final = 20
 _DAY_S: Final = 86_400
 MEMORY_GROUPS: Final = "/sys/fs/cgroup/memory"
 _ROOM_BYTES: Final = 4 << 20
@@ -29,6 +30,18 @@ def kill_mid_batch(trial: Trial) -> None:
     trial.kill(worker)
     trial.healed()
     trial.worker()
+
+
+def places_lost(trial: Trial) -> None:
+    """The client fetches nothing more, without a word; the worker notices and sends it back."""
+    worker = trial.worker(lose=_FETCHES)
+    trial.wait("the worker", trial.all_held)  # or one fetch would be of everything
+    trial.start_load()
+    trial.load.finish()
+    trial.note_in_flight()
+    trial.healed()
+    trial.wait("what it does about it", lambda: trial.lost_places(worker) > 0)
+    trial.fired = True
 
 
 def at_point(point: str, number: int, *, at_rest: bool = False) -> Callable[[Trial], None]:

@@ -38,19 +38,18 @@ class LagWindow:
 
     def __init__(self, samples: int = WINDOW_SAMPLES) -> None:
         self._samples: deque[LagSample] = deque(maxlen=samples)
+        self._standing_since_s = 0.0
 
     def add(self, sample: LagSample) -> None:
         """Take a sample; the oldest makes room."""
+        before = self._samples[-1] if self._samples else None
+        if not (before and before.lag and sample.lag and before.offset == sample.offset):
+            self._standing_since_s = sample.at_s
         self._samples.append(sample)
 
     def standing_s(self) -> float:
         """How long, up to the newest sample, the offset has stood with something to do."""
-        standing_s = 0.0
-        for before, after in pairwise(reversed(self._samples)):
-            if not (before.lag and after.lag and before.offset == after.offset):
-                break
-            standing_s += before.at_s - after.at_s
-        return standing_s
+        return self._samples[-1].at_s - self._standing_since_s if self._samples else 0.0
 
     def status(self, now_s: float) -> Status:
         """Judge the window. A single sample tells nothing: ok."""

@@ -140,6 +140,14 @@ def _lag_families(lags: list[PartitionLag]) -> Iterator[Metric]:
     for lag in lags:
         status.add_metric([lag.topic, str(lag.partition), lag.status], 1)
     yield status
+    lost = CounterMetricFamily(
+        "sendtide_partition_lost_places_total",
+        "Times its worker's client had lost its place and was sent back to it",
+        labels=labels,
+    )
+    for lag in lags:
+        lost.add_metric([lag.topic, str(lag.partition)], lag.lost_places)
+    yield lost
 
 
 def _model_families(models: list[ModelMetrics]) -> Iterator[Metric]:

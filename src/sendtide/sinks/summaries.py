@@ -121,6 +121,7 @@ class PartitionLag(Struct, kw_only=True, frozen=True):
     lag_records: in the log and not applied. lag_s: an upper bound of the age of the oldest of them,
     by its Kafka timestamp. uncommitted_records: applied, and the group's offset not yet past them.
     unattended_s: how long its records waited for this worker to take it over, None before one came.
+    lost_places: how often its client had lost its place in it and was sent back, since it began.
     """
 
     topic: str
@@ -130,6 +131,7 @@ class PartitionLag(Struct, kw_only=True, frozen=True):
     lag_s: float
     uncommitted_records: Count
     unattended_s: float | None = None
+    lost_places: Count = 0
 
 
 class WorkerBeat(Struct, kw_only=True, frozen=True):

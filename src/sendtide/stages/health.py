@@ -2,7 +2,8 @@
 
 Three offsets are compared: what the state holds (`applied`), what the group has committed, and
 where the log ends. A log ends behind markers of transactions, which no reader ever gets: before
-anything is called stalled, it is tried whether there is a record to be had at all.
+anything is called stalled, or asked for again (`lost_places`), it is tried whether there is a
+record to be had at all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from sendtide.monitoring import LagSample, LagWindow, Status
 from sendtide.sinks import PartitionLag
+from sendtide.stages.lost_places import PATIENCE_S, LostPlaces, Waiting
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.stage import Held, Stage
 
@@ -31,11 +33,15 @@ class Health:
     lags: as of the last look.
     """
 
-    def __init__(self, stages: Sequence[Stage[Any]], offsets: OffsetLookup) -> None:
+    def __init__(
+        self, stages: Sequence[Stage[Any]], offsets: OffsetLookup, lost_places: LostPlaces
+    ) -> None:
         self._stages = stages
         self._offsets = offsets
+        self._lost_places = lost_places
         self._windows: dict[_Place, LagWindow] = {}
         self._empty: dict[_Place, tuple[int, int]] = {}
+        self._waiting: dict[_Place, Waiting] = {}
         self.lags: list[PartitionLag] = []
 
     @property
@@ -57,10 +63,13 @@ class Health:
     async def look(self) -> None:
         """Take a sample of every partition held; those given away are forgotten.
 
+        A partition whose records wait and do not come is fetched again.
+
         Raises:
             Unavailable: the broker does not answer; the last look stands.
         """
         found: list[PartitionLag] = []
+        self._waiting.clear()
         for stage in self._stages:
             for held in tuple(stage.held.values()):
                 found += await self._look_at(stage.topics, held)
@@ -70,6 +79,7 @@ class Health:
                 del kept[place]
         self._tell(found)
         self.lags = found
+        await self._lost_places.find(self._waiting)
 
     async def _look_at(self, topics: Sequence[str], held: Held[Any]) -> list[PartitionLag]:
         units = [(topic, held.number) for topic in topics]
@@ -90,6 +100,7 @@ class Health:
                     lag_s=age_s if lag and topic in held.reached_ms else 0.0,
                     uncommitted_records=max(0, applied - committed.get(topic, applied)),
                     unattended_s=held.handover.unattended_s,
+                    lost_places=self._lost_places.times[topic, number],
                 )
             )
         return rows
@@ -97,13 +108,16 @@ class Health:
     async def _judge(self, place: _Place, applied: int, lag: int) -> tuple[Status, int]:
         if self._empty.get(place) == (applied, lag):
             lag = 0
-        window = self._windows.setdefault(place, LagWindow())
-        window.add(LagSample(time.monotonic(), applied, lag))
-        status = window.status(time.monotonic())
-        if status != "stall" or await asyncio.to_thread(self._offsets.has_record, *place, applied):
+        now_s, window = time.monotonic(), self._windows.setdefault(place, LagWindow())
+        window.add(LagSample(now_s, applied, lag))
+        status, standing_s = window.status(now_s), window.standing_s()
+        if status != "stall" and standing_s < PATIENCE_S:
             return status, lag
-        self._empty[place] = (applied, lag)
-        return await self._judge(place, applied, lag)
+        if not await asyncio.to_thread(self._offsets.has_record, *place, applied):
+            self._empty[place] = (applied, lag)
+            return await self._judge(place, applied, lag)
+        self._waiting[place] = Waiting(applied, standing_s)
+        return status, lag
 
     def _tell(self, found: Sequence[PartitionLag]) -> None:
         """Log what has become worse or well since the last look."""

@@ -6,21 +6,22 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from sendtide.events.errors import Unavailable
 
 __all__ = ["OffsetLookup"]
 
 _TIMEOUT_S: Final = 15.0
-_LOOK_S: Final = 2.0
+_LOOK_S: Final = 5.0
 
 
 class OffsetLookup:
     """A client that never joins the group it asks about. Blocks; call it in a thread."""
 
     def __init__(self, settings: Mapping[str, str], group: str) -> None:
-        self._consumer = Consumer({**settings, "group.id": group, "enable.auto.commit": False})
+        own = {"group.id": group, "enable.auto.commit": False, "enable.partition.eof": True}
+        self._consumer = Consumer({**settings, **own, "isolation.level": "read_committed"})
         self._lock = threading.Lock()  # partitions recover side by side, this client asks in turn
 
     def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -80,7 +81,7 @@ class OffsetLookup:
         The end of a log counts the markers of transactions too, which nobody can apply.
 
         Raises:
-            Unavailable: the broker does not answer.
+            Unavailable: the broker does not answer, with a record or with the end of the log.
         """
         try:
             with self._lock:
@@ -90,7 +91,11 @@ class OffsetLookup:
         except KafkaException as error:
             msg = f"{topic}/{partition} cannot be read at {offset}: {error.args[0].str()}"
             raise Unavailable(msg) from error
-        return message is not None and message.error() is None
+        reason = KafkaError(KafkaError._TIMED_OUT) if message is None else message.error()
+        if reason is not None and reason.code() != KafkaError._PARTITION_EOF:
+            msg = f"{topic}/{partition} cannot be read at {offset}: {reason.str()}"
+            raise Unavailable(msg)
+        return reason is None
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from sendtide.sinks import RedisSink, Retention, WorkerBeat
 from sendtide.stages.client import ClientStage, client_settings
 from sendtide.stages.guarantee import transactional_id
 from sendtide.stages.health import Health
+from sendtide.stages.lost_places import LostPlaces
 from sendtide.stages.model_feed import ModelFeed
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.ownership import Ownership
@@ -71,7 +72,7 @@ class Worker:
         self._ownership = Ownership(self.stages, pipeline.topics.partitions)
         read = [topic for stage in self.stages for topic in stage.topics]
         self._topics = TopicWatch(self._offsets, dict.fromkeys(read, pipeline.topics.partitions))
-        self._health = Health(self.stages, self._offsets)
+        self._health = Health(self.stages, self._offsets, LostPlaces(self._fetch_again))
         self._watchdog = Watchdog(settings.watchdog_s)
         self._started_ms = time.time_ns() // 1_000_000
         self._beat_sink = self._new_sink()
@@ -113,6 +114,12 @@ class Worker:
         self, outputs: Outputs, tenure: Tenure, offsets: Mapping[TopicPartition, int]
     ) -> None:
         await self.app.producer.transact(outputs, tenure, offsets)
+
+    async def _fetch_again(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]:
+        found: Mapping[TopicPartition, int] = await self.app.consumer.fetch_again(partitions)
+        return found
 
     def _new_sink(self) -> RedisSink:
         ttl_s = self.settings.pipeline.redis.ttl_ms // 1000
@@ -183,7 +190,7 @@ class Worker:
         show_on_signal(asyncio.get_running_loop())
 
     async def _look(self) -> None:
-        """See whether topics are what they were, and how far behind each partition is."""
+        """See whether topics are what they were, how far behind each partition is, and why."""
         await asyncio.to_thread(self._topics.look)
         await self._health.look()
         self._watchdog.standing_still(self._health.stalled)
