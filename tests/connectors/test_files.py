@@ -145,7 +145,7 @@ def test_csv_rows_become_typed_events():
 
     assert not rejects
     assert sent == {**SEND, "version": "1.2", "words": 312}
-    assert opened == {**OPEN, "version": "1.0", "machine": True}
+    assert opened == {**OPEN, "version": "1.1", "machine": True}
 
 
 def test_csv_rejects_keep_their_lines():

@@ -256,13 +256,21 @@ def test_a_file_that_cannot_be_read_is_told_where(tmp_path, text, told):
         read_history(path, mapping_of(None, columns_of(path), {}), WEEK_MS)
 
 
-def test_a_machines_opens_are_marked(tmp_path):
-    """The flag goes with the open, and with nothing else."""
-    found = read(
-        tmp_path / "log.csv",
-        "recipient,sent_at,opened_at,machine_open,clicked\na,2024-01-01,2024-01-02,1,1\n"
-        "b,2024-01-01,2024-01-02,0,0\nc,2024-01-01,,1,0\n",
-    )
+@pytest.mark.parametrize(
+    "told",
+    [
+        "machine_open;1;0;1",
+        "user_agent;Mozilla/5.0;Airmail 5.0;curl/8.5.0",
+        "machine_open,user_agent;1,;0,Airmail 5.0;0,curl/8.5.0",
+    ],
+)
+def test_a_machines_opens_are_marked(tmp_path, told):
+    """By a flag or by a user agent; that goes with the open, and with nothing else."""
+    names, *cells = told.split(";")
+    rows = zip(("a,2024-01-02,1", "b,2024-01-02,0", "c,,0"), cells, strict=True)
+    lines = [f"recipient,opened_at,clicked,sent_at,{names}"]
+    lines += [f"{row},2024-01-01,{cell}" for row, cell in rows]
+    found = read(tmp_path / "log.csv", "\n".join(lines))
     parts = [p.engagements for p in hours_of(found, START_MS + WEEK_MS) if p.engagements]
     told = [
         (ENGAGEMENT_KINDS[k], m)

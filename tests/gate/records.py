@@ -47,6 +47,7 @@ ENGAGEMENT = _COMMON | {
     "kind": "conversion",
     "machine": False,
     "revenue": 12.34,
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Thunderbird/140.0",
 }
 REQUEST = _COMMON | {
     "id": "r-1",

@@ -17,6 +17,7 @@ ODD_TEXT = st.sampled_from(
         *("a@b.c", "0123456789abcdef" * 2, "f" * 32, "x" * 64, "x" * 65, "é" * 64, "é" * 65),
         *("a\x7f", "a\n", "hotmail.fr", "Gmail.com", "jones-family.example", "gmail.com\n", ".com"),
         *("outlook", "other", "gmail_com", "9" * 65),
+        *("Mozilla/5.0", "curl/8.5.0", "x" * 2_048, "x" * 2_049, "é" * 2_048),
     ]
 )
 NUMBERS = st.one_of(
@@ -42,6 +43,8 @@ def changed_records(draw, record):
             value = json.dumps(draw(VALUES), ensure_ascii=draw(st.booleans()))
         else:
             value = draw(RAW_NUMBERS)
+        if draw(st.integers(0, 3)) == 0:
+            value = value.replace("/", r"\/")
         pairs = [pair for pair in pairs if draw(st.integers(0, 9)) == 0 or pair[0] != name]
         pairs.insert(draw(st.integers(0, len(pairs))), (name, value))
     if draw(st.booleans()):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from sendtide.events import user_agents
 from sendtide.events.batch import Names
 from sendtide.events.hashing import hash_identity, hash_text
 from sendtide.events.messages import (
@@ -12,6 +13,7 @@ from sendtide.events.messages import (
     ENGAGEMENT_KINDS,
     MAX_RECORD_BYTES,
     MAX_TIME_MS,
+    MAX_USER_AGENT,
     MAX_WINDOW_MS,
     MIN_TIME_MS,
 )
@@ -73,6 +75,52 @@ def test_machine_opens_are_told_from_unknown_ones(compiled, machine, code):
     gate = make_gate(EngagementGate, compiled=compiled)
     batch, _ = read(gate, [encoded(ENGAGEMENT, machine=machine)])
     assert batch.machine.tolist() == [code]
+
+
+@BOTH
+@pytest.mark.parametrize("machine", [..., None, False, True])
+@pytest.mark.parametrize(
+    ("agent", "told"),
+    [
+        *((nothing, False) for nothing in (..., None, "", "x" * MAX_USER_AGENT)),
+        *((name, True) for name in ("Mozilla/5.0", "Barracuda Sentinel (EE)", "curl/8.5.0")),
+    ],
+)
+def test_a_machines_user_agent_marks_whatever_the_provider_says(compiled, machine, agent, told):
+    """The first record of an agent as much as its next, in this chunk and in another."""
+    gate = make_gate(EngagementGate, compiled=compiled)
+    value = encoded(ENGAGEMENT, machine=machine, user_agent=agent)
+    for _ in range(2):
+        batch, refused = read(gate, [value, encoded(ENGAGEMENT), value.replace(b"/", rb"\/")])
+        assert not refused
+        own = {..., None}.isdisjoint({machine}) and 1 + machine
+        assert batch.machine.tolist() == [2 if told else own, 1, 2 if told else own]
+
+
+def test_user_agents_are_of_any_number(monkeypatch):
+    """What the gate remembers of them is not; a forgotten one is judged anew."""
+    monkeypatch.setattr(user_agents, "_REMEMBERED", 5)
+    gate = make_gate(EngagementGate)
+    for first in range(0, 40, 4):
+        agents = [f"curl/{n}" for n in range(first, first + 4)] + ["Airmail 5", "curl/0"]
+        batch, _ = read(gate, [encoded(ENGAGEMENT, user_agent=agent) for agent in agents])
+        assert batch.machine.tolist() == [2, 2, 2, 2, 1, 2]
+
+
+@BOTH
+def test_an_escape_makes_another_identifier_unless_it_is_read(compiled):
+    """`a\\/b` is `a/b`, for messages, ids and subjects."""
+    record = ENGAGEMENT | {"id": "a/b", "message_id": "c/d"}
+    values = [encoded(record), encoded(record).replace(b"/", rb"\/")]
+    batch, _ = read(make_gate(EngagementGate, compiled=compiled), values)
+    assert batch.identity.tolist() == [hash_identity("esp-main", "a/b")] * 2
+    assert batch.message.tolist() == [hash_identity("esp-main", "c/d")] * 2
+    sends = [
+        encoded(SEND, subject="1/2 off"),
+        encoded(SEND, subject="1/2 off").replace(b"/", rb"\/"),
+    ]
+    batch, _ = read(make_gate(SendGate, compiled=compiled), sends)
+    assert batch.creative[0] == batch.creative[1]
 
 
 @BOTH
@@ -206,6 +254,8 @@ def test_a_null_value_means_nothing_elsewhere(kind):
         (SendGate, {"words": "300"}, "wrong_type"),
         (SendGate, {"words": True}, "wrong_type"),
         (EngagementGate, {"machine": 1}, "wrong_type"),
+        (EngagementGate, {"user_agent": 1}, "wrong_type"),
+        (EngagementGate, {"user_agent": "x" * (MAX_USER_AGENT + 1)}, "out_of_range"),
         (EngagementGate, {"kind": None}, "wrong_type"),
         (EngagementGate, {"message_id": ""}, "out_of_range"),
         (EngagementGate, {"message_id": "x" * 129}, "out_of_range"),

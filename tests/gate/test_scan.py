@@ -1,6 +1,7 @@
 """The scanner's parts against Python's own: UTF-8, numbers, nesting."""
 
 import json
+import re
 
 import numpy as np
 from hypothesis import given
@@ -18,6 +19,7 @@ from sendtide.gate.scan import (
 )
 
 _FIELDS = Fields.of(("a", "event_time_ms", "unclickable_images"))
+TEXT_WITH_ESCAPES = re.compile(r'(?:[^"\\\x00-\x1f\x7f]|\\["\\/bfnrt])*')
 FOUND = Found.room_for(_FIELDS)
 
 
@@ -30,18 +32,24 @@ def scan(text):
     return found
 
 
-@given(st.binary(max_size=12))
-def test_a_string_is_taken_if_and_only_if_it_is_text_as_it_is(raw):
-    """UTF-8 as Python decodes it, without escapes, quotes and control characters."""
+ESCAPES = st.sampled_from(
+    [b"\\/", b'\\"', b"\\\\", b"\\n", b"\\u0041", b"\\x", b"\\", "ż".encode()]
+)
+
+
+@given(st.lists(st.one_of(ESCAPES, st.binary(max_size=6)), max_size=4).map(b"".join))
+def test_a_string_is_taken_if_and_only_if_it_is_text_with_plain_escapes(raw):
+    """UTF-8 as Python decodes it, without control characters; of the escapes not that by number."""
     found = scan(b'{"a":"' + raw + b'"}')
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         text = None
-    plain = text is not None and not any(c in '"\\\x7f' or c < " " for c in text)
+    plain = text is not None and TEXT_WITH_ESCAPES.fullmatch(text) is not None
     assert bool(found.sure[0]) == plain
     if plain:
         assert found.tags[0, 0] == STRING
+        assert json.loads(f'"{text}"', strict=False) == text or found.flags[0, 0] == 0
         assert found.spans[0, 0].tolist() == [6, 6 + len(raw)]
 
 

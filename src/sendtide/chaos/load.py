@@ -30,7 +30,12 @@ def mail(
 ) -> list[Record]:
     """About `events` records; `trouble` is the share each of duplicates, late ones and poison."""
     scenario = Scenario(
-        seed=seed, clients=_CLIENTS, recipients=_RECIPIENTS, request_share=0.02, zipf_exponent=zipf
+        seed=seed,
+        clients=_CLIENTS,
+        recipients=_RECIPIENTS,
+        request_share=0.02,
+        zipf_exponent=zipf,
+        agents_told=True,
     )
     spoiler = Spoiler(
         seed=seed, duplicate=trouble, late=trouble, poison=trouble, lateness_ms=lateness_ms

@@ -40,6 +40,8 @@ CONTENT = {
     "clickable_images": 10_000,
     "unclickable_images": 10_000,
 }
+MACHINES = {"Mozilla/5.0", "Barracuda Sentinel (EE)", "python-requests/2.32.4"}
+"""User agents of machines among those that the load names; a list of all would be no recount."""
 
 __all__ = ["Record", "Recount", "recount"]
 
@@ -112,6 +114,7 @@ ALLOWED: dict[str, Checks] = {
     ENGAGEMENTS: {
         "machine": optional(lambda v: type(v) is bool),
         "revenue": optional(lambda v: type(v) in {int, float} and bool(0 <= v <= 10_000_000)),
+        "user_agent": optional(lambda v: isinstance(v, str) and len(v) <= 2_048),
     },
     REQUESTS: PLACE,
 }
@@ -142,6 +145,11 @@ def good_body(topic: str, value: bytes) -> dict[str, Any] | None:
     if topic == REQUESTS and not 0 < body["window_end_ms"] - body["window_start_ms"] <= 14 * DAY_MS:
         return None
     return body
+
+
+def is_marked(body: dict[str, Any]) -> bool:
+    """Whether an event says that a machine made it."""
+    return body.get("machine") is True or body.get("user_agent") in MACHINES
 
 
 @dataclass
@@ -250,7 +258,7 @@ class _Counting:
                 continue
             if body["kind"] == "bounce":
                 self.result.bounced.add(identity)
-            elif body["kind"] == "delivered" or body.get("machine") is not True:
+            elif body["kind"] == "delivered" or not is_marked(body):
                 told = self.told.setdefault(identity, defaultdict(list))
                 told[body["kind"]].append(body["event_time_ms"] - sent_ms)
 

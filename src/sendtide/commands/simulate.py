@@ -85,6 +85,7 @@ def simulate(
         hot_share=hot_share,
         content_told=content,
         provider_told=True,
+        agents_told=True,
     )
     simulator = Simulator(scenario)
     trouble = _Trouble(seed, deployment) if spoil else None

@@ -23,6 +23,7 @@ from sendtide.connectors.delays import CLICKING, OPENING, truncated_lognormal
 from sendtide.connectors.mapping import FACTS, HistoryMapping
 from sendtide.connectors.sieve import Sieve
 from sendtide.connectors.tables import NEVER, as_numbers, as_times
+from sendtide.events.user_agents import is_machine
 
 __all__ = ["Facts", "read_facts"]
 
@@ -68,7 +69,7 @@ def read_facts(
     """Read all facts of n rows; `sieve` hears of rows that contradict themselves."""
     reader = _Reader(frame, mapping, sieve, sent_at_ms)
     told = {fact: reader.fact(fact) for fact in FACTS}
-    machine, revenue = reader.flag("machine_open"), reader.revenue()
+    machine, revenue = reader.machine(), reader.revenue()
     opened, opened_at_ms = told["opened"]
     drawn = opened & (opened_at_ms == NEVER)
     sieve.remark(drawn, "open_time_drawn", "opened, but no time says when: drawn")
@@ -80,7 +81,7 @@ def read_facts(
     return Facts(
         at_ms=at_ms,
         drawn=drawn,
-        machine=np.zeros(len(frame), bool) if machine is None else machine & opened,
+        machine=machine & opened,
         revenue=revenue,
     )
 
@@ -132,6 +133,16 @@ class _Reader:
             self.sieve.refuse(early, f"{field}_early", f"{field} is before it was sent", column)
             return at_ms
         return None
+
+    def machine(self) -> Mask:
+        """(n,) whether a machine opened it, by a flag or by its user agent."""
+        flag = self.flag("machine_open")
+        out = np.zeros(len(self.frame), bool) if flag is None else flag
+        for column in self._columns("user_agent"):
+            agents = column.cast(pl.String).fill_null("")
+            machines = [agent for agent in agents.unique() if is_machine(agent)]
+            out |= agents.is_in(machines).to_numpy()
+        return out
 
     def revenue(self) -> F64:
         """(n,) revenue, 0 where empty."""

@@ -8,6 +8,7 @@ A row is one message and what became of it. A mapping names the column of each f
     opened_at = "first_open"        # when, or `opened`: whether; or both
     clicked = "clicks"              # truth values, or counts: above 0 is yes
     bounced = ["hard", "soft"]      # yes if any of them is
+    user_agent = "agent"            # of the open; says whether a machine made it
 
     [constants]
     client = "acme"                 # where no column says it
@@ -51,7 +52,7 @@ FACTS: Final = ("opened", "clicked", "bounced", "unsubscribed", "complained", "c
 FIELDS: Final = (
     *("message", "recipient", "client", "sent_at"),
     *(name for fact in FACTS for name in (fact, f"{fact}_at")),
-    *("revenue", "machine_open", "time_zone", "utc_offset", "segment"),
+    *("revenue", "machine_open", "user_agent", "time_zone", "utc_offset", "segment"),
     "mailbox_provider",
     *CONTENT_FIELDS,
 )

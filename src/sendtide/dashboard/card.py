@@ -33,8 +33,8 @@ _EVENTS: Final = {
 _LIMITS: Final = {
     "open": (
         "An open is an image loaded: a person who reads without images counts as a never-opener.",
-        "Opens by machines, marked or found by haste, bursts and volume, are not learned from.",
-        "A machine that takes its time over single messages still looks like a person.",
+        "Opens by machines, told by mark, agent, haste, burst or volume, are not learned from.",
+        "A machine in disguise that takes its time over single messages still looks like a person.",
     ),
     "bounce": ("A bounced send teaches this model alone; it was no exposure.",),
 }

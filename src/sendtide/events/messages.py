@@ -23,6 +23,7 @@ __all__ = [
     "MAJOR_VERSION",
     "MAX_IMAGE_SIDE",
     "MAX_RECORD_BYTES",
+    "MAX_USER_AGENT",
     "AlertMessage",
     "DeadLetterHeaders",
     "EngagementEvent",
@@ -39,6 +40,7 @@ __all__ = [
 MAJOR_VERSION: Final = 1
 VERSION: Final = "1.0"
 SEND_VERSION: Final = "1.2"
+ENGAGEMENT_VERSION: Final = "1.1"
 MAX_RECORD_BYTES: Final = 65_536
 """A larger record is refused as oversize; ESP webhook events are well below 4 KiB."""
 
@@ -60,6 +62,9 @@ CONTENT_LIMITS: Final[dict[str, int]] = {
 CONTENT_FIELDS: Final[tuple[str, ...]] = tuple(CONTENT_LIMITS)
 MAX_IMAGE_SIDE: Final = 100_000
 """Pixels, added up over a message's images."""
+
+MAX_USER_AGENT: Final = 2_048
+"""Characters; the longest that are met, of old Outlooks and of browsers within apps, have 600."""
 
 # "(?!\n)$" ends every pattern: Python's "$" alone would let a trailing newline through, and the
 # same text must mean the same to the readers of the JSON Schema.
@@ -155,9 +160,15 @@ class SendEvent(Struct, kw_only=True, frozen=True):
 
 
 class EngagementEvent(Struct, kw_only=True, frozen=True):
-    """`email.engagements`: what became of a message. `message_id` is the send's `id`."""
+    """`email.engagements`: what became of a message. `message_id` is the send's `id`.
 
-    version: Version = VERSION
+    machine: whether the provider takes it for a machine's doing, as far as it says.
+
+    Since 1.1: `user_agent`, of the request that opened or clicked. If it is a machine's, the event
+    is one; that is read at the gate, and the text is kept nowhere.
+    """
+
+    version: Version = ENGAGEMENT_VERSION
     source: Name
     id: Identifier
     client_id: Name
@@ -167,6 +178,7 @@ class EngagementEvent(Struct, kw_only=True, frozen=True):
     kind: EngagementKind
     machine: bool | None = None
     revenue: Revenue | None = None
+    user_agent: Annotated[str, Meta(max_length=MAX_USER_AGENT)] | None = None
 
 
 class SendRequest(Struct, kw_only=True, frozen=True):

@@ -27,6 +27,7 @@ from sendtide.events.messages import (
 )
 from sendtide.gate.creatives import CREATIVE_FIELDS, read_creatives
 from sendtide.gate.fields import (
+    read_agents,
     read_choices,
     read_decimals,
     read_flags,
@@ -41,14 +42,14 @@ from sendtide.gate.fields import (
 )
 from sendtide.gate.scan import BLOCK, scan_block
 
-__all__ = ["CLIENT", "READ", "SEGMENT", "SOURCE", "UNSURE", "ZONE_NAME"]
+__all__ = ["AGENT", "CLIENT", "READ", "SEGMENT", "SOURCE", "UNSURE", "ZONE_NAME"]
 __all__ += ["Chunk", "Common", "Spellings", "read_engagements", "read_requests", "read_sends"]
 
 UNSURE: Final = 0
 READ: Final = 1
 
-SOURCE, CLIENT, SEGMENT, ZONE_NAME = 0, 1, 2, 3
-"""Kinds of names, in the order of `Spellings.known`."""
+SOURCE, CLIENT, SEGMENT, ZONE_NAME, AGENT = range(5)
+"""Kinds of names, in the order of `Spellings.known`; user agents are met as names are."""
 
 _COMMON: Final = ("version", "source", "id", "client_id", "recipient_id", "event_time_ms")
 _SENDS: Final = SendEvent.__struct_fields__
@@ -72,6 +73,7 @@ _MESSAGE: Final = _ENGAGEMENTS.index("message_id")
 _KIND: Final = _ENGAGEMENTS.index("kind")
 _MACHINE: Final = _ENGAGEMENTS.index("machine")
 _REVENUE: Final = _ENGAGEMENTS.index("revenue")
+_USER_AGENT: Final = _ENGAGEMENTS.index("user_agent")
 _MAX_REVENUE: Final = 10_000_000.0
 _KIND_WORDS: Final = np.array(
     [list(kind.encode().ljust(16)) for kind in ENGAGEMENT_KINDS], np.uint8
@@ -113,7 +115,7 @@ class Common(NamedTuple):
 class Spellings(NamedTuple):
     """Names met before, by hash, and the places of those met for the first time.
 
-    known: (4, slots) open-addressed hashes. zones: (slots,) hashes of all IANA zones.
+    known: (5, slots) open-addressed hashes. zones: (slots,) hashes of all IANA zones.
     fresh: (room, 4) rows of (kind, hash as int64, first byte, end). counts: (1,) rows in `fresh`.
     """
 
@@ -231,6 +233,7 @@ def read_engagements(
     kinds: Any,
     machines: Any,
     revenues: Any,
+    agents: Any,
 ) -> None:
     """Fill the rows of `email.engagements` that are sure."""
     data = chunk.data
@@ -241,6 +244,8 @@ def read_engagements(
         read_choices(data, found, _KIND, _KIND_WORDS, _KIND_LENGTHS, kinds[first:last])
         read_flags(found, _MACHINE, machines[first:last])
         read_decimals(data, found, _REVENUE, _MAX_REVENUE, revenues[first:last])
+        read_agents(data, found, _USER_AGENT, agents[first:last])
+        _note(found, names, AGENT, _USER_AGENT, agents[first:last])
         _accept(found, names, columns, first, last)
 
 

@@ -26,7 +26,7 @@ from sendtide.events.creative import (
 from sendtide.events.hashing import find_slot, hash_bytes, mix
 from sendtide.events.messages import MAX_IMAGE_SIDE, SendEvent
 from sendtide.gate.fields import is_absent, read_flags, read_integers, read_names
-from sendtide.gate.scan import ABSENT, ASCII, BLOCK, STRING
+from sendtide.gate.scan import ABSENT, ASCII, BLOCK, STRING, TEXT
 
 __all__ = ["CREATIVE_FIELDS", "Drafts", "Traits", "read_creatives"]
 
@@ -106,14 +106,15 @@ class Drafts(NamedTuple):
 @njit(cache=True)
 def _read_subjects(data: Any, found: Any, which: int, out: Any) -> None:
     """Hashes of subjects, 0 where absent or empty."""
-    spans, tags, _, sure = found
+    spans, tags, flags, sure = found
     for row in range(len(out)):
         out[row] = 0
         tag = tags[row, which]
         if sure[row] == 0 or is_absent(tag):
             continue
         start, end = spans[row, which, 0], spans[row, which, 1]
-        if tag != STRING or end - start > MAX_SUBJECT:  # characters for the authority
+        is_plain = end == start or flags[row, which] & TEXT != 0
+        if tag != STRING or end - start > MAX_SUBJECT or not is_plain:  # for the authority
             sure[row] = 0
         elif end > start:
             out[row] = hash_bytes(data, start, end, np.uint64(0))

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from sendtide.events.hashing import find_slot, hash_bytes
-from sendtide.events.messages import MAX_TIME_MS, MIN_TIME_MS
+from sendtide.events.messages import MAX_TIME_MS, MAX_USER_AGENT, MIN_TIME_MS
 from sendtide.gate.scan import (
     ABSENT,
     CLASSES,
@@ -26,15 +26,16 @@ from sendtide.gate.scan import (
     NAME_START,
     NULL,
     STRING,
+    TEXT,
     TRUE,
     ZONE,
     parse_decimal,
     parse_integer,
 )
 
-__all__ = ["is_absent", "read_choices", "read_decimals", "read_flags", "read_identifiers"]
-__all__ += ["read_integers", "read_names", "read_providers", "read_recipients", "read_times"]
-__all__ += ["read_versions", "read_zones"]
+__all__ = ["is_absent", "read_agents", "read_choices", "read_decimals", "read_flags"]
+__all__ += ["read_identifiers", "read_integers", "read_names", "read_providers", "read_recipients"]
+__all__ += ["read_times", "read_versions", "read_zones"]
 
 _MAX_NAME_BYTES: Final = 64
 _MAX_IDENTIFIER_BYTES: Final = 128  # characters for the authority, which reads longer ones
@@ -130,13 +131,29 @@ def read_providers(
 @njit(cache=True)
 def read_identifiers(data: Any, found: Any, which: int, sources: Any, out: Any) -> None:
     """Hashes of (source, identifier), `sources` being the hashes of the sources."""
-    spans, tags, _, sure = found
+    spans, tags, flags, sure = found
     for row in range(len(out)):
         start, end = spans[row, which, 0], spans[row, which, 1]
-        if sure[row] and tags[row, which] == STRING and 0 < end - start <= _MAX_IDENTIFIER_BYTES:
+        is_plain = tags[row, which] == STRING and flags[row, which] & TEXT != 0
+        if sure[row] and is_plain and 0 < end - start <= _MAX_IDENTIFIER_BYTES:
             out[row] = hash_bytes(data, start, end, sources[row])
         else:
             sure[row] = 0
+
+
+@njit(cache=True)
+def read_agents(data: Any, found: Any, which: int, out: Any) -> None:
+    """Hashes of user agents as they stand, escapes and all; 0 where absent or empty."""
+    spans, tags, _, sure = found
+    for row in range(len(out)):
+        out[row] = 0
+        if sure[row] == 0 or is_absent(tags[row, which]):
+            continue
+        start, end = spans[row, which, 0], spans[row, which, 1]
+        if tags[row, which] != STRING or end - start > MAX_USER_AGENT:  # characters, as above
+            sure[row] = 0
+        elif end > start:
+            out[row] = hash_bytes(data, start, end, np.uint64(0))
 
 
 @njit(cache=True)

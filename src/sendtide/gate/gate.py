@@ -14,6 +14,7 @@ from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatc
 from sendtide.events.creative import Creatives
 from sendtide.events.hashing import find_slot, hash_identity, hash_text
 from sendtide.events.time import known_zones
+from sendtide.events.user_agents import AgentBook
 from sendtide.gate.authority import Event, Reason, Refusal, judge
 from sendtide.gate.compiled import CLIENT, SOURCE, UNSURE, Chunk, Common, Spellings
 from sendtide.gate.scan import SENTINEL, Fields, Found
@@ -25,7 +26,7 @@ U64 = NDArray[np.uint64]
 
 _TAKEN: Final = 2
 """Status of a row the authority took; UNSURE after it has spoken means refused."""
-_KINDS_OF_NAMES: Final = 4
+_KINDS_OF_NAMES: Final = 5
 
 Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
 
@@ -98,6 +99,7 @@ class Gate(ABC, Generic[Batch]):
         compiled: bool = True,
     ) -> None:
         self._max_future_ms = max_future_ms
+        self._agents = AgentBook()
         self._names = (sources, clients, segments, zones)
         self._compiled = compiled
         self._fields = Fields.of(self.event.__struct_fields__)
@@ -139,7 +141,7 @@ class Gate(ABC, Generic[Batch]):
         return batch, refused
 
     def _finish(self, batch: Batch) -> None:
-        """Do what needs all rows; nothing, but for the sends."""
+        """Do what needs all rows; nothing, but for sends and engagements."""
 
     def _read_fast(self, batch: Batch, chunk: Chunk, status: NDArray[np.uint8]) -> None:
         names = self._spellings(len(status))
@@ -147,9 +149,10 @@ class Gate(ABC, Generic[Batch]):
             status, batch.event_time_ms, batch.identity, batch.source, batch.client, batch.recipient
         )
         self._decode(batch, chunk, common, names)
+        books = (*self._names, self._agents)
         for kind, code, start, end in names.fresh[: names.counts[0]].tolist():
             spelling = chunk.data[start:end].tobytes().decode()
-            self._names[kind].learn(code & 0xFFFF_FFFF_FFFF_FFFF, spelling)
+            books[kind].learn(code & 0xFFFF_FFFF_FFFF_FFFF, spelling)
 
     def _spellings(self, rows: int) -> Spellings:
         """Tables with room for `rows` new names of each kind at a load of one half."""

@@ -20,8 +20,10 @@ from sendtide.events.messages import (
     SendEvent,
     SendRequest,
 )
+from sendtide.events.user_agents import is_machine
 from sendtide.gate.authority import Event, read_tombstone
 from sendtide.gate.compiled import (
+    AGENT,
     READ,
     SEGMENT,
     ZONE_NAME,
@@ -119,9 +121,13 @@ class SendGate(Gate[SendBatch]):
 
 
 class EngagementGate(Gate[EngagementBatch]):
-    """`email.engagements`."""
+    """`email.engagements`; a user agent is a mark of machines, and kept nowhere."""
 
     event = EngagementEvent
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._agent = np.zeros(0, np.uint64)
 
     def _allocate(self, offsets: I64, timestamps_ms: I64) -> EngagementBatch:
         n = len(offsets)
@@ -136,15 +142,23 @@ class EngagementGate(Gate[EngagementBatch]):
     def _decode(
         self, batch: EngagementBatch, chunk: Chunk, common: Common, names: Spellings
     ) -> None:
-        columns = (batch.message, batch.kind, batch.machine, batch.revenue)
+        self._agent = np.zeros(len(batch), np.uint64)
+        columns = (batch.message, batch.kind, batch.machine, batch.revenue, self._agent)
         read_engagements(chunk, self._fields, self._found, common, names, *columns)
 
     def _write(self, batch: EngagementBatch, row: int, event: Event) -> None:
         assert isinstance(event, EngagementEvent)
         batch.message[row] = hash_identity(event.source, event.message_id)
         batch.kind[row] = ENGAGEMENT_KINDS.index(event.kind)
-        batch.machine[row] = _MACHINE_CODES[event.machine]
+        told = is_machine(event.user_agent or "")
+        batch.machine[row] = _MACHINE_CODES[told or event.machine]
         batch.revenue[row] = event.revenue or 0.0
+
+    def _finish(self, batch: EngagementBatch) -> None:
+        self._agents.mark(self._agent, _MACHINE_CODES[True], batch.machine)
+        if self._agents.is_full:
+            self._agents.forget()
+            self._known[AGENT] = 0
 
 
 class RequestGate(Gate[RequestBatch]):

@@ -1,9 +1,8 @@
-"""One pass over a flat JSON object, compiled: where each declared field's value lies.
+r"""One pass over a flat JSON object, compiled: where each declared field's value lies.
 
-It takes only what it is sure of: strings without escapes, plain numbers, true, false, null. At
-anything else - an escape, a nested value, an exponent, a name twice - it says "not sure" and the
-authority (`gate.authority`) reads that record again. So it needs no error messages, and whatever
-it accepts is strict RFC 8259.
+It takes only what it is sure of: strings without `\u`, plain numbers, true, false, null. At all
+else (a nested value, an exponent, a name twice) it says "not sure" and the authority reads that
+record again. So it needs no error messages, and whatever it accepts is strict RFC 8259.
 
 Records lie end to end in one buffer that closes with `SENTINEL`; a scan that runs over its
 record's end is caught by the last comparison, one for the whole record instead of one a byte.
@@ -61,8 +60,8 @@ def _classes() -> NDArray[np.uint8]:
     table[0x20:0x7F] = TEXT | ASCII
     table[0x80:] = TEXT
     table[[ord('"'), ord("\\")]] = 0
-    table[list(digits)] |= DIGIT
     for members, bit in (
+        (digits, DIGIT),
         (letters + digits + b"._-", NAME),
         (letters + digits, NAME_START),
         (digits + b"abcdef", HEX),
@@ -75,6 +74,8 @@ def _classes() -> NDArray[np.uint8]:
 
 CLASSES: Final = _classes()
 """What each byte may be part of, as the bits above; 0 ends a string."""
+ESCAPED: Final = np.isin(np.arange(256), list(b'/"\\bfnrt'))
+"""Which bytes may follow a backslash; `u` may too, and is left to the authority."""
 
 
 class Fields(NamedTuple):
@@ -171,6 +172,14 @@ def _scan_text(data: Any, at: int) -> Any:
         at += 1
         kind = CLASSES[byte_at(data, at)]
     return common, at
+
+
+@njit(cache=True)
+def _scan_escaped(data: Any, at: int) -> int:
+    """Place of the closing quote behind the backslash at `at`, or of the first odd byte."""
+    while byte_at(data, at) == 0x5C and ESCAPED[byte_at(data, at + 1)]:
+        _, at = _scan_text(data, at + 2)
+    return at
 
 
 @njit(cache=True)
@@ -273,6 +282,8 @@ def _scan_value(data: Any, at: int) -> Any:
         return tag, common, at, end, end
     tag = STRING
     common, end = _scan_text(data, at + 1)
+    if byte_at(data, end) == 0x5C:
+        common, end = np.uint8(0), _scan_escaped(data, end)
     if byte_at(data, end) != 0x22 or (common & ASCII == 0 and not _valid_utf8(data, at + 1, end)):
         tag = _UNSURE
     return tag, common, at + 1, end, end + 1

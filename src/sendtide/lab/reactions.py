@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sendtide.events.messages import ENGAGEMENT_KINDS
 from sendtide.events.wire import ABSENT
+from sendtide.lab.agents import agent_of
 from sendtide.lab.population import Population
 from sendtide.lab.scenario import Scenario
 
@@ -29,7 +30,8 @@ class Engagements:
     """Columns of length n.
 
     time_ms: event time. send: ordinal of the send. kind: index into ENGAGEMENT_KINDS.
-    machine: 0 false, 1 true, ABSENT unknown. revenue: hundredths or ABSENT.
+    machine: 0 false, 1 true, ABSENT unknown. agent: place in AGENTS or ABSENT. revenue: hundredths
+    or ABSENT.
     """
 
     time_ms: I64
@@ -37,6 +39,7 @@ class Engagements:
     recipient: I64
     kind: I64
     machine: I64
+    agent: I64
     revenue: I64
 
     def __len__(self) -> int:
@@ -94,30 +97,26 @@ class Reactions:
         marked = np.where(rng.random(n) < scenario.machine_marked_share, 1, ABSENT)
         revenue = np.round(100 * self._lognormal(rng, n, 45.0, 0.7)).astype(np.int64)
         unknown, absent = np.where(rng.random(n) < 0.5, 0, ABSENT), np.full(n, ABSENT)
+        opens, clicks = agent_of(recipient), agent_of(recipient, click=True)
+        fetches = agent_of(recipient, machine=True)
         happenings = [
-            ("bounce", bounced, arrival_s, absent, absent),
-            ("delivered", ~bounced, arrival_s, absent, absent),
-            ("open", machine, arrival_s + 1 + 8 * rng.random(n), marked, absent),
-            ("open", opened, open_s, unknown, absent),
-            ("click", clicked, click_s, unknown, absent),
-            ("conversion", converted, buy_s, absent, revenue),
-            ("unsubscribe", unsubscribed, open_s + 20, absent, absent),
-            ("complaint", complained, open_s + 5, absent, absent),
+            ("bounce", bounced, arrival_s, absent, absent, absent),
+            ("delivered", ~bounced, arrival_s, absent, absent, absent),
+            ("open", machine, arrival_s + 1 + 8 * rng.random(n), marked, fetches, absent),
+            ("open", opened, open_s, unknown, opens, absent),
+            ("click", clicked, click_s, unknown, clicks, absent),
+            ("conversion", converted, buy_s, absent, absent, revenue),
+            ("unsubscribe", unsubscribed, open_s + 20, absent, absent, absent),
+            ("complaint", complained, open_s + 5, absent, absent, absent),
         ]
         parts = []
-        for kind, mask, delay_s, flag, amount in happenings:
+        for kind, mask, delay_s, *told in happenings:
             rows = np.flatnonzero(mask)
             delay_ms = np.maximum(delay_s[rows] * (1000 / speed), 1).astype(np.int64)
-            parts.append(
-                Engagements(
-                    time_ms=sent_at_ms[rows] + delay_ms,
-                    send=send[rows],
-                    recipient=recipient[rows],
-                    kind=np.full(len(rows), _KIND[kind]),
-                    machine=flag[rows],
-                    revenue=amount[rows],
-                )
-            )
+            who = send[rows], recipient[rows], np.full(len(rows), _KIND[kind])
+            columns = sent_at_ms[rows] + delay_ms, *who, *(column[rows] for column in told)
+            names = (field.name for field in fields(Engagements))
+            parts.append(Engagements(**dict(zip(names, columns, strict=True))))
         return Engagements.concatenate(parts)
 
     @staticmethod
@@ -129,7 +128,7 @@ class Queue:
     """Engagements waiting for their time.
 
     Those of the next minute are kept apart from the rest, so that a live tick of 0.1 s does not
-    look through a week of them. Limit: 48 bytes for each one waiting.
+    look through a week of them. Limit: 56 bytes for each one waiting.
     """
 
     def __init__(self) -> None:

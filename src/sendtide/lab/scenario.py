@@ -50,7 +50,8 @@ class Scenario:
     sizes follow Zipf's law with `zipf_exponent`. own_slot_share: how much of the mail a client
     sends in its own favourite hour (the confounding that naive open counts fall for).
     content_told: sends tell subject, variant and images, which move the opens (`lab.messages`).
-    provider_told: sends name their recipients' mailbox providers.
+    provider_told: sends name their recipients' mailbox providers. agents_told: opens and clicks
+    name the user agents of their requests (`lab.agents`).
     reaction_speed: delays of engagements are divided by it, so that a short demo sees its opens.
     """
 
@@ -69,6 +70,7 @@ class Scenario:
     source: str = "lab"
     content_told: bool = False
     provider_told: bool = False
+    agents_told: bool = False
     drift: Drift | None = None
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from sendtide.events.topics import ENGAGEMENTS, REQUESTS, SENDS
 from sendtide.events.wire import Records, RowWriter, cut, hexadecimal, hundredths, literal, number
 from sendtide.events.wire import text as spelled
 from sendtide.lab import messages
+from sendtide.lab.agents import AGENTS
 from sendtide.lab.clock import HOUR_MS, LocalClock
 from sendtide.lab.ledger import Ledger
 from sendtide.lab.population import Population, mixed
@@ -212,6 +213,7 @@ class Simulator:
             due.kind,
             due.machine,
             due.revenue,
+            *([due.agent] if self.scenario.agents_told else []),
         )
 
     def _request_rows(self, recipient: I64, time_ms: I64) -> tuple[bytes, I64]:
@@ -260,9 +262,9 @@ class Simulator:
 def _writers(scenario: Scenario, clients: list[str]) -> list[RowWriter]:
     """Writers of sends, engagements, requests and keys."""
     version = "1.2" if scenario.provider_told else "1.1" if scenario.content_told else "1.0"
-    head, told = (
+    head, told, reacted = (
         [literal(f'{{"version":"{version}","source":"{scenario.source}"'), hexadecimal(',"id":"m-')]
-        for version in ("1.0", version)
+        for version in ("1.0", version, "1.1" if scenario.agents_told else "1.0")
     )
     who = [
         spelled('","client_id":"', clients),
@@ -276,14 +278,16 @@ def _writers(scenario: Scenario, clients: list[str]) -> list[RowWriter]:
     box = [spelled(',"mailbox_provider":"', PROVIDERS), literal('"')]
     content = [*box, *content] if scenario.provider_told else content
     sends = [*told, *who, number(',"campaign_id":"campaign-'), literal('"'), *place, *content]
+    agents = [spelled(',"user_agent":"', [f'{agent}"' for agent in AGENTS])]
     engagements = [
-        *head,
+        *reacted,
         *who,
         hexadecimal(',"message_id":"m-'),
         spelled('","kind":"', ENGAGEMENT_KINDS),
         literal('"'),
         spelled(',"machine":', ("false", "true")),
         hundredths(',"revenue":'),
+        *(agents if scenario.agents_told else []),
     ]
     window = [number(',"window_start_ms":'), number(',"window_end_ms":')]
     asked = [spelled(',"timezone":"', ZONES), spelled('","segment":"', SEGMENTS), literal('"')]

@@ -1,7 +1,7 @@
 """What machines did with a message, told from what a person did.
 
-Some opens and clicks come marked (`machine` of the event: the provider's flag, or what it reads out
-of address and user agent). That one is not marked says nothing. Of those:
+Some opens and clicks come marked: by the event's `machine`, the provider's own flag, or by its
+`user_agent` (`events.user_agents`). That one is not marked says nothing. Of those:
 
 - *Haste.* What comes within `machine_within` of the delivery, or before it, no person did: mail has
   first to be noticed. Without a `delivered` event the send's own time counts. Mautic by default
