@@ -203,6 +203,19 @@ def test_a_server_emptied_between_two_owners_is_filled_by_the_next(tmp_path):
     assert run(scenario, str(tmp_path)) == 1
 
 
+def test_what_was_just_taken_over_is_made_visible_before_it_is_written_down(tmp_path):
+    """A large state takes seconds to copy, and its snapshot was read a moment ago."""
+
+    async def scenario(stage: RecipientStage, _: Store) -> None:
+        await stage.write_down_all()
+        assert stage._snapshots.newest(0) is None
+        await stage.publish_all()
+        await stage.write_down_all()
+        assert stage._snapshots.newest(0) is not None
+
+    run(scenario, str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("changed", "missing", "reason"),
     [
@@ -214,6 +227,7 @@ def test_a_snapshot_of_another_build_is_not_used(tmp_path, caplog, changed, miss
     """Its columns mean something else: the one before it is used, or all is replayed."""
 
     async def scenario(stage: RecipientStage, _: Store) -> None:
+        await stage.publish_all()
         await stage.write_down_all()
         manifest, meta, columns = stage._snapshots.newest(0)
         state = {**meta["state"], **changed}

@@ -38,19 +38,20 @@ class DueRing:
     def note(self, sends: NDArray[np.void]) -> None:
         """Have the marks go back to these PENDING rows, which hang in the ring already."""
         labelled = sends["labelled"] != 0
-        self._unlabelled = min(self._unlabelled, self._first(sends[~labelled]))
-        self._labelled = min(self._labelled, self._first(sends[labelled]))
+        self._unlabelled = min(self._unlabelled, self._first(sends, ~labelled))
+        self._labelled = min(self._labelled, self._first(sends, labelled))
 
-    def _first(self, sends: NDArray[np.void]) -> int:
-        return int(sends["sent_ms"].min()) // self.width_ms if len(sends) else _NOWHERE
+    def _first(self, sends: NDArray[np.void], chosen: NDArray[np.bool_]) -> int:
+        """Bucket of the oldest of the chosen sends."""
+        times = sends["sent_ms"][chosen]
+        return int(times.min()) // self.width_ms if len(times) else _NOWHERE
 
     def to_label(self, due_ms: int, pending: Any, free: Any, index: Any) -> I32:
         """Rows whose horizon is over, in order of time and offset; see `join.take_due`."""
         rows, self._unlabelled = self._found(0, due_ms, self._unlabelled, pending, free, index)
         rows = rows[np.lexsort([pending["offset"][rows], pending["sent_ms"][rows]])]
-        self._labelled = min(
-            self._labelled, self._first(pending[rows[pending["labelled"][rows] != 0]])
-        )
+        found = pending[rows]
+        self._labelled = min(self._labelled, self._first(found, found["labelled"] != 0))
         return rows
 
     def to_retire(self, due_ms: int, pending: Any, free: Any, index: Any) -> I32:

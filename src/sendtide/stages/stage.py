@@ -346,8 +346,13 @@ class Stage(ABC, Generic[State]):
             )
 
     async def write_down_all(self) -> None:
-        """Write a snapshot of every partition that moved since its last."""
+        """Write a snapshot of every partition that moved since its last and can be seen.
+
+        One that was just taken over is made visible first: its snapshot was read a moment ago.
+        """
         for held in tuple(self.held.values()):
+            if not held.claimed:
+                continue
             try:
                 await self.write_down(held)
             except Unavailable as error:
