@@ -96,7 +96,7 @@ def prompt_reader(opens, after_s, every=1):
 
 
 def test_nobody_is_always_there_when_mail_comes():
-    """Whose messages are all opened within a minute is a machine from the twentieth on."""
+    """Whose messages are all opened within a minute is a machine once there are enough of them."""
     state, told = prompt_reader(MANY_PROMPT + 5, 30)
     live = state.live(np.zeros(1, np.int32))
 

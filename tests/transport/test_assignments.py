@@ -328,3 +328,28 @@ def test_what_is_lost_and_given_again_in_one_turn_is_started_again():
         assert assignments.held() == set(assignments.running()) == unit
 
     asyncio.run(run())
+
+
+def test_a_release_that_is_cancelled_lets_go_all_the_same():
+    """A stopping app cancels what it waits for; a unit nobody holds must not seem to run."""
+
+    async def run():
+        host, owner = Alone(), Owner()
+        assignments = Assignments(host, CopartitionGroups([("sends", "engagements")]), owner, 5.0)
+        assignments.given({("sends", 0)})
+        await until(lambda: len(host.begun) == 1, "the start")
+        began = asyncio.Event()
+
+        async def revoked(_):
+            began.set()
+            await asyncio.Event().wait()
+
+        owner.revoked = revoked
+        release = asyncio.ensure_future(assignments.revoke([("sends", 0)]))
+        await began.wait()
+        release.cancel()
+        await asyncio.wait([release])
+        assert not assignments.running()
+        assert not assignments.held()
+
+    asyncio.run(run())

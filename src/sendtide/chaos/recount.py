@@ -291,7 +291,7 @@ class _Counting:
         self.result.machines = {
             who
             for who, n in prompt.items()
-            if within_ms and n >= max(20, 0.9 * opens[who], 0.5 * sends[who])
+            if within_ms and n >= max(8, 0.9 * opens[who], 0.5 * sends[who])
         }
 
 

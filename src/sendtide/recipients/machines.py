@@ -37,7 +37,7 @@ __all__ += ["opens_like_machine", "remember"]
 
 PROMPT: Final = 6
 """An open at once comes within so many times `machine_within`."""
-MANY_PROMPT: Final = 20
+MANY_PROMPT: Final = 8
 """Fewer opens at once say nothing."""
 _OF_OPENS: Final = 0.9
 _OF_SENDS: Final = 0.5

@@ -293,26 +293,32 @@ class Assignments:
             await asyncio.wait([task])
 
     async def _release(self, leader: TopicPartition) -> None:
+        """Let a unit go, whatever becomes of the attempt to finish and commit it."""
         unit = self._units.pop(leader)
-        await self._cancel_start(leader)
-        leaving = [a for p in unit if (a := self._running.get(p)) is not None]
-        for assignment in leaving:
-            assignment.withdraw()
-        if unit in self._recovered:
-            try:
-                async with asyncio.timeout(self._release_timeout_s):
-                    await self._finish(unit, leaving)
-                    await self._commit(unit)
-            except TimeoutError:
-                _log.warning(
-                    "%s: not finished within %s s; what is not committed will be repeated",
-                    sorted(unit),
-                    self._release_timeout_s,
-                )
-            except Exception as error:
-                _log.exception("releasing %s failed; it is not committed", sorted(unit))
-                await self._host.crash(error)
-        self._close(unit)
+        try:
+            await self._cancel_start(leader)
+            leaving = [a for p in unit if (a := self._running.get(p)) is not None]
+            for assignment in leaving:
+                assignment.withdraw()
+            if unit in self._recovered:
+                await self._give_back(unit, leaving)
+        finally:
+            self._close(unit)
+
+    async def _give_back(self, unit: Unit, leaving: list[Assignment]) -> None:
+        try:
+            async with asyncio.timeout(self._release_timeout_s):
+                await self._finish(unit, leaving)
+                await self._commit(unit)
+        except TimeoutError:
+            _log.warning(
+                "%s: not finished within %s s; what is not committed will be repeated",
+                sorted(unit),
+                self._release_timeout_s,
+            )
+        except Exception as error:
+            _log.exception("releasing %s failed; it is not committed", sorted(unit))
+            await self._host.crash(error)
 
     async def _finish(self, unit: Unit, leaving: list[Assignment]) -> None:
         """Let agents pass what they began, at most half the budget, then the owner finish it."""
