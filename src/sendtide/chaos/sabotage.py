@@ -24,7 +24,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Message
@@ -71,12 +71,12 @@ def _stopping(owner: Any, method: str, number: int, signum: int, *, after: bool 
 def _mid_snapshot(number: int, signum: int) -> None:
     original, calls = SnapshotStore._put, 0
 
-    def put(self: SnapshotStore, path: str, data: bytes) -> None:
+    def put(self: SnapshotStore, path: str, parts: Sequence[bytes | memoryview]) -> None:
         nonlocal calls
         calls += path.endswith(".manifest")
         if calls == number and path.endswith(".manifest"):
             _signal(signum)
-        original(self, path, data)
+        original(self, path, parts)
 
     SnapshotStore._put = put  # type: ignore[method-assign]
 

@@ -345,13 +345,13 @@ class Stage(ABC, Generic[State]):
                 owner.partition,
             )
 
-    async def write_down_all(self) -> None:
-        """Write a snapshot of every partition that moved since its last and can be seen.
+    async def write_down_all(self, every_s: float = 0.0) -> None:
+        """Write a snapshot of every partition that moved since its last, `every_s` ago or more.
 
-        One that was just taken over is made visible first: its snapshot was read a moment ago.
+        One that was just taken over catches up first: its snapshot was read a moment ago.
         """
         for held in tuple(self.held.values()):
-            if not held.claimed:
+            if not held.claimed or time.monotonic() - held.written_at < every_s:
                 continue
             try:
                 await self.write_down(held)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import faust
@@ -158,7 +159,8 @@ class Worker:
             fast = stage is self.recipients
             every_ms = pipeline.redis.flush_interval_ms if fast else pipeline.publish.metrics_ms
             self._every(every_ms / 1000, stage.publish_all)
-            self._every(pipeline.snapshots.interval_ms / 1000, stage.write_down_all)
+            interval_s = pipeline.snapshots.interval_ms / 1000
+            self._every(interval_s, partial(stage.write_down_all, interval_s))
         self._every(_BEAT_S, self._beat)
         self._every(_LOOK_S, self._look)
 

@@ -25,14 +25,14 @@ import logging
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import fsspec
 import msgspec
 from numpy.typing import NDArray
 
-from sendtide.events.columns import pack, unpack
+from sendtide.events.columns import packed_parts, unpack
 from sendtide.events.errors import ConfigurationError, CorruptData, Fenced, Unavailable
 
 __all__ = ["Manifest", "SnapshotStore"]
@@ -110,9 +110,10 @@ class SnapshotStore:
             Unavailable: it cannot be written; the older ones are untouched.
             Fenced: a later owner of the partition has written one.
         """
-        data = pack(meta, columns)
-        if len(data) > self._largest_bytes:
-            msg = f"snapshot of {self._group}/{partition} has {len(data)} bytes; allowed are "
+        parts = packed_parts(meta, columns)
+        size = sum(map(len, parts))
+        if size > self._largest_bytes:
+            msg = f"snapshot of {self._group}/{partition} has {size} bytes; allowed are "
             msg += f"{self._largest_bytes}: use more partitions"
             raise Unavailable(msg)
         places = self._places(partition)
@@ -128,15 +129,15 @@ class SnapshotStore:
             sequence=newest_sequence + 1,
             epoch=epoch,
             offsets=dict(offsets),
-            size=len(data),
-            digest=_digest(data),
+            size=size,
+            digest=_digest(parts),
         )
         manifest = msgspec.structs.replace(manifest, signature=self._signature(manifest))
         place = epoch, manifest.sequence
         try:
             self._fs.makedirs(self._folder(partition), exist_ok=True)
-            self._put(self._path(partition, place, "columns"), data)
-            self._put(self._path(partition, place, "manifest"), msgspec.json.encode(manifest))
+            self._put(self._path(partition, place, "columns"), parts)
+            self._put(self._path(partition, place, "manifest"), [msgspec.json.encode(manifest)])
         except OSError as error:
             msg = f"snapshot of {self._group}/{partition} cannot be written: {error}"
             raise Unavailable(msg) from error
@@ -181,7 +182,7 @@ class SnapshotStore:
             raise CorruptData(msg)
         path = self._path(partition, place, "columns")
         data = self._get(path, manifest.size, self._largest_bytes)
-        if _digest(data) != manifest.digest:
+        if _digest([data]) != manifest.digest:
             msg = f"columns of {len(data)} bytes are not those that the manifest vouches for"
             raise CorruptData(msg)
         return (manifest, *unpack(data, verified=True))
@@ -202,10 +203,11 @@ class SnapshotStore:
         plain = msgspec.json.encode(msgspec.structs.replace(manifest, signature=""), order="sorted")
         return hmac.new(self._key, plain, hashlib.sha256).hexdigest()
 
-    def _put(self, path: str, data: bytes) -> None:
+    def _put(self, path: str, parts: Sequence[bytes | memoryview]) -> None:
         temporary = f"{path}.tmp"
         with self._fs.open(temporary, "wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
             if self._local:
                 file.flush()
                 os.fsync(file.fileno())
@@ -234,5 +236,8 @@ class SnapshotStore:
         return f"{self._folder(partition)}/{place[0]:010d}-{place[1]:010d}.{kind}"
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
+def _digest(parts: Sequence[bytes | memoryview]) -> str:
+    digest = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
