@@ -53,6 +53,6 @@ def test_a_topic_is_missing_at_the_second_look_in_a_row(lookup, topic):
 
 def test_a_partition_beyond_those_of_the_deployment_is_not_begun():
     """The group may have noticed that a topic was grown before the watch has."""
-    ownership = Ownership((), 4)
+    ownership = Ownership((), {"email.sends": 4})
     with pytest.raises(TopicMismatchError, match=r"email\.sends: 8, must be 4"):
         asyncio.run(ownership.assigned({("email.sends", 3), ("email.sends", 7)}))

@@ -188,7 +188,7 @@ def _ends(verdict: Verdict, kafka: str, pipeline: Pipeline, group: str, snapshot
     try:
         for stage, topics in stages.items():
             store = SnapshotStore(snapshots, stage)
-            for number in range(pipeline.topics.partitions):
+            for number in range(pipeline.topics.partitions_of(topics[0])):
                 newest = store.newest(number)
                 written = newest[0].offsets if newest else {}
                 places = [TopicPartition(pipeline.topics.full_name(t), number) for t in topics]
@@ -225,8 +225,9 @@ def read_all(kafka: str, pipeline: Pipeline, topic: str) -> Iterator[Any]:
     settings |= {"enable.partition.eof": True, "enable.auto.commit": False}
     settings["log_level"] = 2
     reader = Consumer({**settings, "isolation.level": "read_committed"})
-    reader.assign([TopicPartition(name, n, 0) for n in range(pipeline.topics.partitions)])
-    left = pipeline.topics.partitions
+    partitions = reader.list_topics(name, timeout=_READ_S).topics[name].partitions
+    reader.assign([TopicPartition(name, number, 0) for number in partitions])
+    left = len(partitions)
     try:
         while left:
             message = reader.poll(_READ_S)

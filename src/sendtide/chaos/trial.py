@@ -18,7 +18,7 @@ from sendtide.chaos.recount import Record
 from sendtide.chaos.stand import Stand
 from sendtide.chaos.watch import OrderWatch
 from sendtide.events.errors import Unavailable
-from sendtide.events.topics import TOPICS
+from sendtide.events.topics import EXAMPLES, TOPICS
 from sendtide.local import ServerProcess, start_program
 from sendtide.pipeline import load_pipeline
 from sendtide.transport import TopicSpec, create_topics
@@ -147,7 +147,7 @@ class Trial:
             self.watch.look()
             if time.monotonic() > deadline:
                 seen = f"{self.taken_in()} of {len(self.load.acked)} records are taken in"
-                seen += f", {self._held()} of {2 * self.pipeline.topics.partitions} partitions held"
+                seen += f", {self._held()} of {self._all()} partitions held"
                 told = "\n".join(self._dying_words(worker) for worker in self.workers)
                 msg = f"{what} did not happen within {timeout_s:.0f} s: {seen}\n{told}"
                 raise Unavailable(msg)
@@ -224,7 +224,11 @@ class Trial:
 
     def all_held(self) -> bool:
         """True if the running workers hold every partition of both stages."""
-        return self._held() == 2 * self.pipeline.topics.partitions
+        return self._held() == self._all()
+
+    def _all(self) -> int:
+        topics = self.pipeline.topics
+        return topics.partitions + topics.partitions_of(EXAMPLES)
 
     def _held(self) -> int:
         held = 0

@@ -176,7 +176,7 @@ def recovery(
 
 @program.command()
 def scale(
-    events: Annotated[int, typer.Option(min=10_000, help="Preloaded for each shape.")] = 200_000,
+    events: Annotated[int, typer.Option(min=10_000, help="Preloaded for each shape.")] = 1_000_000,
     shapes: Annotated[
         str, typer.Option(metavar="WORKERSxPARTITIONS,...", help="Measured in turn.")
     ] = "1x1,1x4,1x16,1x64,2x4,2x16,4x16,4x64",

@@ -24,7 +24,7 @@ def topic_specs(pipeline: Pipeline, chosen: Iterable[Topic] = TOPICS) -> list[To
     return [
         TopicSpec(
             pipeline.topics.full_name(topic),
-            pipeline.topics.partitions,
+            pipeline.topics.partitions_of(topic),
             pipeline.topics.replication,
             _broker_options(pipeline, topic),
         )

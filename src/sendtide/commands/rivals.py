@@ -78,12 +78,11 @@ def _consumed(
     deployment = pipeline_of(file)
     settings = servers_of(kafka, kafka_config).client()
     consumer = Consumer({**settings, "group.id": "rival", "enable.auto.commit": False})
-    names = [deployment.topics.full_name(topic) for topic in topics]
     consumer.assign(
         [
-            TopicPartition(name, number, OFFSET_BEGINNING)
-            for name in names
-            for number in range(deployment.topics.partitions)
+            TopicPartition(deployment.topics.full_name(topic), number, OFFSET_BEGINNING)
+            for topic in topics
+            for number in range(deployment.topics.partitions_of(topic))
         ]
     )
     first = consumer.consume(1, _PATIENCE_S)

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import core_schema
 
-from sendtide.events.topics import Topic
+from sendtide.events.topics import EXAMPLES, Topic
 from sendtide.pipeline.duration import parse_duration
 
 __all__ = ["Clients", "Drift", "InputTopic", "Join", "Model", "Outputs", "Pipeline"]
@@ -30,6 +30,7 @@ _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
 _TOPIC_PREFIX: Final = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\z"
 _CLASS: Final = r"[a-z_][a-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+"
 _CLASSES: Final = rf"^{_CLASS}( \| {_CLASS}){{0,7}}\z"
+_CLIENT_PARTITIONS: Final = 8
 _LETTERS: Final = 'letters, digits, ".", "_", "-", starting with a letter or digit'
 PATTERN_MEANINGS: Final = {
     _NAME: f"a name: 1 to 64 {_LETTERS}",
@@ -87,6 +88,7 @@ class Topics(Section):
 
     prefix: Annotated[str, Field(pattern=_TOPIC_PREFIX)] = ""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    client_partitions: Annotated[int, Field(ge=1, le=1024)] | None = None
     replication: Annotated[int, Field(ge=-1, le=16)] = -1
     retention_ms: Annotated[int, Between("1m", "3650d")] = 7 * 86_400_000
     dead_letter_retention_ms: Annotated[int, Between("1m", "3650d")] = 30 * 86_400_000
@@ -97,6 +99,15 @@ class Topics(Section):
             msg = "replication is 0; allowed: -1 (the broker's default) or 1 to 16"
             raise ValueError(msg)
         return self
+
+    def partitions_of(self, topic: Topic) -> int:
+        """Of a topic. Blocks go from each partition of recipients to each of clients.
+
+        So these are no more than they must be, or blocks would hold a row each.
+        """
+        if topic is EXAMPLES:
+            return self.client_partitions or min(self.partitions, _CLIENT_PARTITIONS)
+        return self.partitions
 
     def full_name(self, topic: Topic) -> str:
         """Name of `topic` on the broker."""

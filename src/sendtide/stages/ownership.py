@@ -21,8 +21,8 @@ class Ownership:
     partitions: that each topic must have; a number beyond is of a topic that was grown.
     """
 
-    def __init__(self, stages: Sequence[Stage[Any]], partitions: int) -> None:
-        self._partitions = partitions
+    def __init__(self, stages: Sequence[Stage[Any]], partitions: Mapping[str, int]) -> None:
+        self._partitions = dict(partitions)
         self._stage_of = {topic: stage for stage in stages for topic in stage.topics}
         self._moves: deque[float] = deque()
 
@@ -41,8 +41,9 @@ class Ownership:
         Raises:
             TopicMismatchError: a topic has been grown; keys have changed their place.
         """
-        found = {topic: max(number + 1, self._partitions) for topic, number in sorted(partitions)}
-        compare_partitions(dict.fromkeys(found, self._partitions), found)
+        wanted = {topic: self._partitions[topic] for topic, _ in partitions}
+        found = {topic: max(number + 1, wanted[topic]) for topic, number in sorted(partitions)}
+        compare_partitions(wanted, found)
         self._moves.append(time.monotonic())
         starts: dict[TopicPartition, int] = {}
         for stage, number in self._units(partitions):

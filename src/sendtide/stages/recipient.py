@@ -212,7 +212,7 @@ class RecipientStage(Stage[RecipientPartition]):
     ) -> list[Record]:
         if columns is None or not len(columns["send_offset"]):
             return []
-        partitions = self._pipeline.topics.partitions
+        partitions = self._pipeline.topics.partitions_of(EXAMPLES)
         tables = self._clients, self._segments, held.state.creatives
         made = blocks(columns, kind, held.number, *tables, partitions)
         return [Record(block.to_bytes(), None, number) for number, block in made]

@@ -13,7 +13,7 @@ from typing import Any, Final
 import faust
 
 from sendtide.events.errors import Unavailable
-from sendtide.events.topics import MODELS
+from sendtide.events.topics import EXAMPLES, INPUTS, MODELS
 from sendtide.models import ModelDirectory
 from sendtide.sinks import RedisSink, Retention, WorkerBeat
 from sendtide.stages.client import ClientStage, client_settings
@@ -70,9 +70,12 @@ class Worker:
         self.recipients = RecipientStage(pipeline, self.directory, **self._wiring("recipients"))
         self.clients = ClientStage(pipeline, settings.progressive_log, **self._wiring("clients"))
         self.stages: tuple[Stage[Any], ...] = (self.recipients, self.clients)
-        self._ownership = Ownership(self.stages, pipeline.topics.partitions)
-        read = [topic for stage in self.stages for topic in stage.topics]
-        self._topics = TopicWatch(self._offsets, dict.fromkeys(read, pipeline.topics.partitions))
+        topics = pipeline.topics
+        read = {
+            topics.full_name(topic): topics.partitions_of(topic) for topic in (*INPUTS, EXAMPLES)
+        }
+        self._ownership = Ownership(self.stages, read)
+        self._topics = TopicWatch(self._offsets, read)
         self._health = Health(self.stages, self._offsets, LostPlaces(self._fetch_again))
         self._watchdog = Watchdog(settings.watchdog_s)
         self._started_ms = time.time_ns() // 1_000_000
