@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from sendtide.events.errors import ConfigurationError
-from sendtide.events.topics import SENDS
+from sendtide.events.topics import EXAMPLES, SENDS, TOPICS
 from sendtide.pipeline import Model, Pipeline, RiverModel, load_pipeline
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
@@ -96,6 +96,26 @@ def test_an_empty_file_is_the_default_pipeline(tmp_path):
     file = tmp_path / "p.toml"
     file.write_text("")
     assert load_pipeline(file) == Pipeline()
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs", "clients"),
+    [
+        ("partitions = 4", 4, 4),
+        ("partitions = 64", 64, 8),
+        ("partitions = 64\nclient_partitions = 32", 64, 32),
+        ("partitions = 2\nclient_partitions = 3", 2, 3),
+    ],
+)
+def test_clients_have_partitions_of_their_own(tmp_path, text, inputs, clients):
+    """As many as the others, at most eight, unless the file says how many."""
+    file = tmp_path / "p.toml"
+    file.write_text(f"[topics]\n{text}\n")
+    topics = load_pipeline(file).topics
+    assert {topic: topics.partitions_of(topic) for topic in TOPICS} == {
+        **dict.fromkeys(TOPICS, inputs),
+        EXAMPLES: clients,
+    }
 
 
 def test_a_prefix_stands_before_topic_names(tmp_path):

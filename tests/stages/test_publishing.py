@@ -47,15 +47,15 @@ class Store(MemoryStore):
 
 
 class Log:
-    """The group has committed nothing, and the log begins at 0."""
+    """The group has committed nothing, and the log begins at 0 and is long."""
 
     def committed(self, _: Any) -> dict[str, int]:
         """Nothing."""
         return {}
 
-    def log(self, partitions: Any) -> dict[str, tuple[int, int]]:
+    def log_with(self, partitions: Any, held: Any) -> dict[str, tuple[int, int]]:
         """From 0 on."""
-        return {topic: (0, 0) for topic, _ in partitions}
+        return {topic: (0, 1_000) for topic, _ in partitions}
 
 
 class Delivered:

@@ -30,6 +30,7 @@ _PIPELINE: Final = """
 [topics]
 prefix = "{prefix}"
 partitions = {partitions}
+client_partitions = 3
 [join]
 horizon = "{horizon}"
 [snapshots]
@@ -83,7 +84,7 @@ class Trial:
         specs = [
             TopicSpec(
                 self.pipeline.topics.full_name(topic),
-                partitions,
+                self.pipeline.topics.partitions_of(topic),
                 config={"message.timestamp.type": "LogAppendTime"},
             )
             for topic in TOPICS

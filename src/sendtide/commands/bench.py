@@ -176,7 +176,7 @@ def recovery(
 
 @program.command()
 def scale(
-    events: Annotated[int, typer.Option(min=10_000, help="Preloaded for each shape.")] = 1_000_000,
+    events: Annotated[int, typer.Option(min=10_000, help="Produced to each shape.")] = 1_000_000,
     shapes: Annotated[
         str, typer.Option(metavar="WORKERSxPARTITIONS,...", help="Measured in turn.")
     ] = "1x1,1x4,1x16,1x64,2x4,2x16,4x16,4x64",
@@ -229,7 +229,7 @@ def skew(
 
 @program.command()
 def snapshots(
-    events: Annotated[int, typer.Option(min=10_000, help="Preloaded for each run.")] = 1_000_000,
+    events: Annotated[int, typer.Option(min=10_000, help="Produced in each run.")] = 1_000_000,
     every: Annotated[
         int, typer.Option(min=1, metavar="SECONDS", help="Between two snapshots.")
     ] = 3,

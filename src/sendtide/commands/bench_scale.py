@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any, Final
 
 import psutil
 
-from sendtide.commands.bench_worker import preload
 from sendtide.commands.cluster import Cluster
 from sendtide.commands.deployment import create_missing, delete_topics, topic_specs
 from sendtide.commands.options import KafkaServers
 from sendtide.commands.output import note
 from sendtide.commands.own_pipeline import own_pipeline
 from sendtide.commands.readings import summed_events
+from sendtide.commands.sending import Sender
 from sendtide.events.errors import Unavailable
+from sendtide.events.topics import EXAMPLES
+from sendtide.events.wire import Records
+from sendtide.lab import Scenario, event_records
 from sendtide.local import ServerProcess
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import RedisReader
@@ -26,13 +30,11 @@ __all__ = ["Plan", "measure", "run"]
 
 _LONGEST_S: Final = 180.0
 _LOOK_S: Final = 0.02
-_SETTLED: Final = 0.3
-"""Share of the events before the clock starts: a client's first labels cost more than the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """events: preloaded for each row. shapes: (workers, partitions) to measure, in turn."""
+    """events: of each row, the same. shapes: (workers, partitions) to measure, in turn."""
 
     events: int
     shapes: tuple[tuple[int, int], ...]
@@ -41,9 +43,9 @@ class Plan:
 
 def measure(plan: Plan, kafka: KafkaServers | None, redis: str | None) -> dict[str, Any]:
     """`rows`, and how much the dearest event costs more than the cheapest, `spread`."""
-    rows = []
+    rows, records = [], list(event_records(plan.events, Scenario(request_share=0.0)))
     for workers, partitions in plan.shapes:
-        row = _shape(plan, workers, partitions, kafka, redis)
+        row = _shape(plan, records, workers, partitions, kafka, redis)
         rows.append(row)
         note(
             f"{workers} workers, {partitions:>2} partitions {row['events_per_s']:>10,.0f} events/s"
@@ -54,7 +56,12 @@ def measure(plan: Plan, kafka: KafkaServers | None, redis: str | None) -> dict[s
 
 
 def _shape(
-    plan: Plan, workers: int, partitions: int, kafka: KafkaServers | None, redis: str | None
+    plan: Plan,
+    records: Sequence[Records],
+    workers: int,
+    partitions: int,
+    kafka: KafkaServers | None,
+    redis: str | None,
 ) -> dict[str, Any]:
     path, pipeline = own_pipeline(plan.data, "scale", partitions=partitions)
     specs = topic_specs(pipeline)
@@ -62,8 +69,7 @@ def _shape(
         with Cluster(plan.data, kafka=kafka, redis=redis, pipeline_file=path) as cluster:
             create_missing(cluster.kafka, specs)
             try:
-                preload(cluster.kafka, pipeline, plan.events)
-                speed, cost_us = run(plan.events, cluster, pipeline, workers)
+                speed, cost_us = run(records, cluster, pipeline, workers)
             finally:
                 if not cluster.embedded:
                     delete_topics(cluster.kafka, specs)
@@ -77,32 +83,42 @@ def _shape(
     }
 
 
-def run(events: int, cluster: Cluster, pipeline: Pipeline, workers: int) -> tuple[float, float]:
-    """Let workers take in what waits: (events/s, microseconds of their processor time an event).
+def run(
+    records: Iterable[Records], cluster: Cluster, pipeline: Pipeline, workers: int
+) -> tuple[float, float]:
+    """Produce as fast as the broker takes it, to workers that hold all partitions and are idle.
+
+    Returns:
+        (events/s until all are counted, microseconds of the workers' processor time an event).
 
     Raises:
-        Unavailable: it takes too long, or all was counted at once and there is nothing to measure.
+        Unavailable: it takes too long.
     """
-    group = pipeline.topics.prefix.rstrip(".")
+    group, events = pipeline.topics.prefix.rstrip("."), 0
     started = [cluster.start_worker(number + 1, "--group", group) for number in range(workers)]
-    seen: list[tuple[float, float, int]] = []
-    deadline = time.monotonic() + _LONGEST_S
+    topics = pipeline.topics
     with closing(RedisReader(cluster.redis, patience_s=2.0)) as reader:
-        while not seen or seen[-1][2] < events:
-            taken = summed_events(reader.totals(), pipeline)["in"]
-            if taken >= _SETTLED * events and (not seen or taken != seen[-1][2]):
-                seen.append((time.perf_counter(), sum(map(_cpu_s, started)), taken))
-            cluster.check()
-            if time.monotonic() > deadline:
-                msg = f"{taken:,} of {events:,} events were taken in; see {started[0].log}"
-                raise Unavailable(msg)
-            time.sleep(_LOOK_S)
+        every = topics.partitions + topics.partitions_of(EXAMPLES)
+        _until(cluster, lambda: sum(beat.partitions for beat in reader.workers()), every)
+        began, before_s = time.perf_counter(), sum(map(_cpu_s, started))
+        with Sender(cluster.kafka, topics.prefix) as sender:
+            for part in records:
+                sender.send(part)
+                events += len(part)
+        _until(cluster, lambda: summed_events(reader.totals(), pipeline)["in"], events)
+        seconds, cpu_s = time.perf_counter() - began, sum(map(_cpu_s, started)) - before_s
     cluster.end(started)
-    if len(seen) < 2:
-        msg = f"all {events:,} events were counted at once; give more with --events"
-        raise Unavailable(msg)
-    (began, cpu_before, first), (ended, cpu_after, last) = seen[0], seen[-1]
-    return (last - first) / (ended - began), 1e6 * (cpu_after - cpu_before) / (last - first)
+    return events / seconds, 1e6 * cpu_s / events
+
+
+def _until(cluster: Cluster, count: Callable[[], int], wanted: int) -> None:
+    deadline = time.monotonic() + _LONGEST_S
+    while (found := count()) < wanted:
+        cluster.check()
+        if time.monotonic() > deadline:
+            msg = f"{found:,} of {wanted:,} after {_LONGEST_S:.0f} s; see the workers' logs"
+            raise Unavailable(msg)
+        time.sleep(_LOOK_S)
 
 
 def _cpu_s(worker: ServerProcess) -> float:

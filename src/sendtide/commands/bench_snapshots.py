@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sendtide.commands.bench_scale import run
-from sendtide.commands.bench_worker import preload
 from sendtide.commands.cluster import Cluster
 from sendtide.commands.deployment import create_missing, delete_topics, topic_specs
 from sendtide.commands.options import KafkaServers
 from sendtide.commands.output import note
 from sendtide.commands.own_pipeline import own_pipeline
+from sendtide.lab import Scenario, event_records
 
 __all__ = ["Plan", "measure"]
 
@@ -26,7 +26,7 @@ interval = "{interval}"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """events: preloaded for each run. every_s: between two snapshots of all partitions."""
+    """events: of each run, the same. every_s: between two snapshots of all partitions."""
 
     events: int
     every_s: int
@@ -76,8 +76,8 @@ def _once(
         with Cluster(plan.data, kafka=kafka, redis=redis, pipeline_file=path) as cluster:
             create_missing(cluster.kafka, specs)
             try:
-                preload(cluster.kafka, pipeline, plan.events)
-                return run(plan.events, cluster, pipeline, 1)
+                records = event_records(plan.events, Scenario(request_share=0.0))
+                return run(records, cluster, pipeline, 1)
             finally:
                 if not cluster.embedded:
                     delete_topics(cluster.kafka, specs)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from sendtide.events.errors import Unavailable
+from sendtide.transport import TopicMismatchError
 
 __all__ = ["OffsetLookup"]
 
 _TIMEOUT_S: Final = 15.0
 _LOOK_S: Final = 5.0
+_LOOKS: Final = 10
+_PAUSE_S: Final = 0.5
 
 
 class OffsetLookup:
@@ -56,6 +60,36 @@ class OffsetLookup:
                 msg = f"the range of {topic}/{number} cannot be read: {error.args[0].str()}"
                 raise Unavailable(msg) from error
         return ranges
+
+    def log_with(
+        self, partitions: Iterable[tuple[str, int]], held: Mapping[str, int]
+    ) -> dict[str, tuple[int, int]]:
+        """As `log`, of topics that reach at least to the offsets that a state holds.
+
+        A broker may say so a little late; one that does not was deleted and made again, or has lost
+        records. New ones would come at offsets that the state takes for known, and be dropped.
+
+        Raises:
+            TopicMismatchError: a topic ends before what the state holds of it.
+            Unavailable: the broker does not answer.
+        """
+        units = list(partitions)
+        for _ in range(_LOOKS):
+            ranges = self.log(units)
+            if all(held.get(topic, 0) <= end for topic, (_, end) in ranges.items()):
+                return ranges
+            time.sleep(_PAUSE_S)
+        short = ", ".join(
+            f"{topic}/{number} ends at {ranges[topic][1]}, the state holds {held[topic]}"
+            for topic, number in units
+            if held.get(topic, 0) > ranges[topic][1]
+        )
+        msg = (
+            f"a topic is not the one that a snapshot was made of ({short}): it was deleted and made "
+            "again, or its broker has lost records. Make topics under a new prefix and produce the "
+            "log into them, or delete this partition's snapshots to learn from what is there"
+        )
+        raise TopicMismatchError(msg)
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
         """Number of partitions by topic, of those that exist.

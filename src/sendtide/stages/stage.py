@@ -121,8 +121,9 @@ class Stage(ABC, Generic[State]):
         manifest, state, counts, mark = await asyncio.to_thread(self._recover, number)
         units = [(topic, number) for topic in self.topics]
         committed = await asyncio.to_thread(self._offsets.committed, units)
-        log = await asyncio.to_thread(self._offsets.log, units)
-        positions = Positions.recovered(manifest.offsets if manifest else {}, committed, log)
+        held_offsets = manifest.offsets if manifest else {}
+        log = await asyncio.to_thread(self._offsets.log_with, units, held_offsets)
+        positions = Positions.recovered(held_offsets, committed, log)
         # Rises with the clock where Redis has lost the fence, with the snapshots where the clock
         # lags, and past the fence, in one atomic step, when it is claimed.
         epoch = max(int(time.time()), manifest.epoch + 1 if manifest else 0)
