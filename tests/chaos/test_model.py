@@ -84,8 +84,10 @@ class Broker:
     def committed(self, units):
         return {topic: self.offsets[topic] for topic, _ in units if topic in self.offsets}
 
-    def log(self, units):
-        return {topic: (0, len(self.logs[topic])) for topic, _ in units}
+    def log_with(self, units, held):
+        ends = {topic: (0, len(self.logs[topic])) for topic, _ in units}
+        assert all(held.get(topic, 0) <= end for topic, (_, end) in ends.items())
+        return ends
 
     def append(self, record):
         topic, key, value, _ = record

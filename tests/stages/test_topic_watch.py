@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from sendtide.stages import offsets
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.ownership import Ownership
 from sendtide.stages.topic_watch import TopicWatch
@@ -56,3 +57,20 @@ def test_a_partition_beyond_those_of_the_deployment_is_not_begun():
     ownership = Ownership((), {"email.sends": 4})
     with pytest.raises(TopicMismatchError, match=r"email\.sends: 8, must be 4"):
         asyncio.run(ownership.assigned({("email.sends", 3), ("email.sends", 7)}))
+
+
+def test_a_topic_that_ends_before_a_state_does_is_another(lookup, topic, monkeypatch):
+    """Its new records would come at offsets that the state takes for known."""
+    monkeypatch.setattr(offsets, "_PAUSE_S", 0.01)
+    assert lookup.log_with([(topic, 0), (topic, 1)], {}) == {topic: (0, 0)}
+    assert lookup.log_with([(topic, 0)], {topic: 0}) == {topic: (0, 0)}
+    with pytest.raises(TopicMismatchError, match=f"{topic}/0 ends at 0, the state holds 7"):
+        lookup.log_with([(topic, 0)], {topic: 7})
+
+
+def test_a_broker_may_say_a_little_late_how_long_a_topic_is(lookup, topic, monkeypatch):
+    """The embedded one does; what it has delivered it will own up to."""
+    monkeypatch.setattr(offsets, "_PAUSE_S", 0.01)
+    ends = iter([3, 5, 7])
+    monkeypatch.setattr(lookup, "log", lambda _: {topic: (0, next(ends))})
+    assert lookup.log_with([(topic, 0)], {topic: 7}) == {topic: (0, 7)}

@@ -85,9 +85,9 @@ class OffsetLookup:
             if held.get(topic, 0) > ranges[topic][1]
         )
         msg = (
-            f"a topic is not the one that a snapshot was made of ({short}): it was deleted and made "
-            "again, or its broker has lost records. Make topics under a new prefix and produce the "
-            "log into them, or delete this partition's snapshots to learn from what is there"
+            f"a topic is not the one that a snapshot was made of ({short}): it was deleted and "
+            "made again, or its broker has lost records. Make topics under a new prefix and "
+            "produce the log into them, or delete this partition's snapshots to learn from what is there"
         )
         raise TopicMismatchError(msg)
 
