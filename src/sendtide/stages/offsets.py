@@ -87,7 +87,8 @@ class OffsetLookup:
         msg = (
             f"a topic is not the one that a snapshot was made of ({short}): it was deleted and "
             "made again, or its broker has lost records. Make topics under a new prefix and "
-            "produce the log into them, or delete this partition's snapshots to learn from what is there"
+            "produce the log into them, or delete this partition's snapshots to learn from what "
+            "is there"
         )
         raise TopicMismatchError(msg)
 
