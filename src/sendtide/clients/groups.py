@@ -17,7 +17,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sendtide.clients.quality import bounded_log_losses
 from sendtide.clients.roster import with_rows
 from sendtide.events.examples import CONTROL_ARM, REST_ARM
 from sendtide.events.groups import BAND_HOURS, BANDS, PLACES, WESTMOST
@@ -99,10 +98,15 @@ class GroupQuality:
         np.minimum.at(self.began_ms, rows, sent_at_ms)
 
     def add(
-        self, rows: I32, target: int, places: I64, predictions: F64, happened: NDArray[np.bool_]
+        self,
+        rows: I32,
+        target: int,
+        places: I64,
+        predictions: F64,
+        losses: F64,
+        happened: NDArray[np.bool_],
     ) -> None:
-        """Count n predictions made before their labels were learned."""
-        losses = bounded_log_losses(predictions, happened)
+        """Count n predictions made before their labels were learned, and their log losses."""
         numbers = (predictions, losses, happened)
         _count(rows, target, places, numbers, self.rows, self.sums)
 

@@ -150,8 +150,9 @@ class Learning:
         """Predictions and losses of one target's rows, which are then learned."""
         happened = np.ascontiguousarray(labels[:, target])
         predictions = self.bank.learn(target, rows, x, happened, times)
-        self.groups.add(rows, target, places, predictions, happened)
-        return predictions, self.quality.add(rows, target, predictions, happened)
+        losses = self.quality.add(rows, target, predictions, happened)
+        self.groups.add(rows, target, places, predictions, losses, happened)
+        return predictions, losses
 
     def told_of_groups(self, row: int) -> dict[str, NDArray[Any]]:
         """What travels of one client's groups."""

@@ -89,6 +89,7 @@ class ClientPartition:
         self.content = Content()
         self.exposed: I64 = np.zeros(0, np.int64)
         self.newest_ms: I64 = np.zeros(0, np.int64)
+        self._rows = (0, 0)
         # What has been handed out is no state: after a restore everything is handed out again.
         self._unsummarised: set[int] = set()
         self._unpublished: set[int] = set()
@@ -149,7 +150,10 @@ class ClientPartition:
         return np.asarray(has[block.columns["client"]])
 
     def _grow(self) -> None:
-        clients, segments = len(self.roster.names), len(self.roster.segment_client)
+        clients, segments = rows = len(self.roster.names), len(self.roster.segment_client)
+        if rows == self._rows:
+            return
+        self._rows = rows
         self.learning.grow(clients, segments)
         self.loss_alarms.grow(clients)
         self.watching.grow(clients)

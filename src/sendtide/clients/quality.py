@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from sendtide.clients.roster import with_rows
 
-__all__ = ["SCORE_BINS", "Quality", "binned_auc", "bounded_log_loss", "bounded_log_losses"]
-__all__ += ["score_bin"]
+__all__ = ["SCORE_BINS", "Quality", "binned_auc", "bounded_log_loss", "score_bin"]
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -50,15 +49,6 @@ def _log_loss(prediction: float, happened: int) -> float:
 def bounded_log_loss(prediction: float, happened: bool) -> float:
     """Log loss of one prediction, in nats, never infinite."""
     return float(_log_loss(prediction, int(happened)))
-
-
-@njit(cache=True)
-def bounded_log_losses(predictions: Any, happened: Any) -> Any:
-    """(n,) log losses, in nats, never infinite."""
-    out = np.empty(len(predictions))
-    for i in range(len(predictions)):
-        out[i] = _log_loss(predictions[i], int(happened[i]))
-    return out
 
 
 def binned_auc(counts: NDArray[np.integer[Any]]) -> float | None:

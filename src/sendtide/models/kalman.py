@@ -234,6 +234,7 @@ class KalmanBank:
         self.settings = settings
         doubt = np.diag(settings.doubt()).ravel() if settings.full else settings.doubt()
         mean = np.array(settings.mean)
+        self._walk = (settings.noise_per_day, settings.noise_per_label), settings.noise()
         self._fresh = {"weights": mean, "anchors": mean, "doubts": doubt}
         self._fresh |= {"newest": np.array(_NEVER), "labels": np.array(0.0)}
         self.weights: F64 = np.tile(mean, (_FIRST_ROWS, 1))
@@ -289,7 +290,7 @@ class KalmanBank:
             y,
             times_ms,
             tuple(self.columns().values()),
-            ((settings.noise_per_day, settings.noise_per_label), settings.noise()),
+            self._walk,
         )
         return out
 

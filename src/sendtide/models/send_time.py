@@ -164,6 +164,8 @@ def teach_rhythms(
     """
     large = _running_counts(rows, learned.copy()) >= all_until
     chosen = ~large | (mix_column(columns["send_offset"]) % np.uint64(_ONE_IN) == 0)
+    if not chosen.any():
+        return
     part = {name: columns[name][chosen] for name in RHYTHM_COLUMNS}
     factors = np.where(large[chosen], np.float32(_ONE_IN), np.float32(1))
     before = in_hours(part["evidence"])

@@ -54,8 +54,8 @@ def _block(
     made = creatives.of(part["creative"])
     places = 1 + np.searchsorted(made.codes, part["creative"])
     part["creative"] = np.where(part["creative"] == 0, 0, places)
-    typed = {name: part[name].astype(dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
-    typed["content"] = part["content"].astype("<f4")
+    typed = {name: part[name].astype(dtype, copy=False) for name, dtype in EXAMPLE_COLUMNS.items()}
+    typed["content"] = part["content"].astype("<f4", copy=False)
     typed["evidence"] = part["evidence"]
     return ExampleBlock(
         kind=kind,

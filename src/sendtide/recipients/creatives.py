@@ -82,6 +82,8 @@ class CreativeTable:
 
     def of(self, codes: U64) -> Creatives:
         """The creatives of sends with these codes, each once; 0 has none."""
+        if not codes.any():
+            return Creatives.none()
         found = np.unique(codes[codes != 0])
         return Creatives(found, self._rows[_rows_of(found, *self._index)])
 
