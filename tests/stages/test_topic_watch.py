@@ -6,6 +6,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Producer
 
 from sendtide.stages import offsets
 from sendtide.stages.offsets import OffsetLookup
@@ -61,16 +62,21 @@ def test_a_partition_beyond_those_of_the_deployment_is_not_begun():
 
 def test_a_topic_that_ends_before_a_state_does_is_another(lookup, topic, monkeypatch):
     """Its new records would come at offsets that the state takes for known."""
-    monkeypatch.setattr(offsets, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(offsets, "_LOOK_S", 1.0)
     assert lookup.log_with([(topic, 0), (topic, 1)], {}) == {topic: (0, 0)}
     assert lookup.log_with([(topic, 0)], {topic: 0}) == {topic: (0, 0)}
     with pytest.raises(TopicMismatchError, match=f"{topic}/0 ends at 0, the state holds 7"):
         lookup.log_with([(topic, 0)], {topic: 7})
 
 
-def test_a_broker_may_say_a_little_late_how_long_a_topic_is(lookup, topic, monkeypatch):
-    """The embedded one does; what it has delivered it will own up to."""
-    monkeypatch.setattr(offsets, "_PAUSE_S", 0.01)
-    ends = iter([3, 5, 7])
-    monkeypatch.setattr(lookup, "log", lambda _: {topic: (0, next(ends))})
-    assert lookup.log_with([(topic, 0)], {topic: 7}) == {topic: (0, 7)}
+def test_a_broker_may_say_late_how_long_a_topic_is(lookup, topic, kafka_bootstrap, monkeypatch):
+    """The embedded one does; it has the last record that the state holds, and no more."""
+    monkeypatch.setattr(offsets, "_LOOK_S", 1.0)
+    producer = Producer({"bootstrap.servers": kafka_bootstrap})
+    for _ in range(7):
+        producer.produce(topic, b"{}", partition=0)
+    assert producer.flush(20) == 0
+    monkeypatch.setattr(lookup, "log", lambda units: {t: (0, 3) for t, _ in units})
+    assert lookup.log_with([(topic, 0)], {topic: 7}) == {topic: (0, 3)}
+    with pytest.raises(TopicMismatchError, match=f"{topic}/0 ends at 3, the state holds 8"):
+        lookup.log_with([(topic, 0)], {topic: 8})

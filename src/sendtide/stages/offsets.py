@@ -16,7 +16,7 @@ __all__ = ["OffsetLookup"]
 
 _TIMEOUT_S: Final = 15.0
 _LOOK_S: Final = 5.0
-_LOOKS: Final = 10
+_LOOKS: Final = 3
 _PAUSE_S: Final = 0.5
 
 
@@ -66,8 +66,9 @@ class OffsetLookup:
     ) -> dict[str, tuple[int, int]]:
         """As `log`, of topics that reach at least to the offsets that a state holds.
 
-        A broker may say so a little late; one that does not was deleted and made again, or has lost
-        records. New ones would come at offsets that the state takes for known, and be dropped.
+        One that does not was deleted and made again, or its broker has lost records. New ones would
+        come at offsets that the state takes for known, and be dropped. (A broker that says a little
+        late how long a topic is still has the last record that it has given away.)
 
         Raises:
             TopicMismatchError: a topic ends before what the state holds of it.
@@ -76,16 +77,21 @@ class OffsetLookup:
         units = list(partitions)
         for _ in range(_LOOKS):
             ranges = self.log(units)
-            if all(held.get(topic, 0) <= end for topic, (_, end) in ranges.items()):
+            short = [
+                (topic, number)
+                for topic, number in units
+                if held.get(topic, 0) > ranges[topic][1]
+                and not self._has_given(topic, number, held[topic] - 1)
+            ]
+            if not short:
                 return ranges
             time.sleep(_PAUSE_S)
-        short = ", ".join(
+        told = ", ".join(
             f"{topic}/{number} ends at {ranges[topic][1]}, the state holds {held[topic]}"
-            for topic, number in units
-            if held.get(topic, 0) > ranges[topic][1]
+            for topic, number in short
         )
         msg = (
-            f"a topic is not the one that a snapshot was made of ({short}): it was deleted and "
+            f"a topic is not the one that a snapshot was made of ({told}): it was deleted and "
             "made again, or its broker has lost records. Make topics under a new prefix and "
             "produce the log into them, or delete this partition's snapshots to learn from what "
             "is there"
@@ -130,7 +136,15 @@ class OffsetLookup:
         if reason is not None and reason.code() != KafkaError._PARTITION_EOF:
             msg = f"{topic}/{partition} cannot be read at {offset}: {reason.str()}"
             raise Unavailable(msg)
-        return reason is None
+        # Of an offset that the log does not have the client makes the log's end.
+        return message is not None and reason is None and (message.offset() or 0) >= offset
+
+    def _has_given(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether the log, which has just been asked for its range, has the record at `offset`."""
+        try:
+            return self.has_record(topic, partition, offset)
+        except Unavailable:  # of an offset that they do not have some brokers say nothing at all
+            return False
 
     def close(self) -> None:
         """Let go of the connection."""
