@@ -19,7 +19,7 @@ from sendtide.recipients.persistence import _VERSION
 from sendtide.sinks import MemoryStore
 from sendtide.stages.recipient import RecipientStage
 from sendtide.state import SnapshotStore
-from sendtide.transport import Chunk
+from sendtide.transport import Chunk, TopicMismatchError
 
 RECIPIENT = "00112233445566778899aabbccddeeff"
 NOW_MS = 1_790_000_000_000
@@ -53,9 +53,15 @@ class Log:
         """Nothing."""
         return {}
 
-    def log_with(self, partitions: Any, held: Any) -> dict[str, tuple[int, int]]:
+    identity = "1"
+
+    def log(self, partitions: Any) -> dict[str, tuple[int, int]]:
         """From 0 on."""
         return {topic: (0, 1_000) for topic, _ in partitions}
+
+    def identities(self, topics: Any) -> dict[str, str]:
+        """The same of all."""
+        return dict.fromkeys(topics, self.identity)
 
 
 class Delivered:
@@ -201,6 +207,21 @@ def test_a_server_emptied_between_two_owners_is_filled_by_the_next(tmp_path):
         assert store.recipient("c1", RECIPIENT) is not None
 
     assert run(scenario, str(tmp_path)) == 1
+
+
+def test_a_topic_that_was_made_again_is_refused(tmp_path):
+    """Its new records would come at offsets that the state takes for known."""
+
+    async def scenario(stage: RecipientStage, _: Store) -> None:
+        await stage.publish_all()
+        await stage.revoked(0)
+        stage._offsets.identity = "2"
+        with pytest.raises(TopicMismatchError, match=r"email\.engagements.*made again"):
+            await stage.assigned(0)
+        stage._offsets.identity = "1"
+        await stage.assigned(0)
+
+    run(scenario, str(tmp_path))
 
 
 def test_what_was_just_taken_over_is_made_visible_before_it_is_written_down(tmp_path):

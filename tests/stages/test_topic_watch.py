@@ -6,13 +6,12 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
-from sendtide.stages import offsets
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.ownership import Ownership
 from sendtide.stages.topic_watch import TopicWatch
-from sendtide.transport import TopicMismatchError, TopicSpec, create_topics
+from sendtide.transport import TopicMismatchError, TopicSpec, compare_identities, create_topics
 
 
 @pytest.fixture
@@ -60,23 +59,17 @@ def test_a_partition_beyond_those_of_the_deployment_is_not_begun():
         asyncio.run(ownership.assigned({("email.sends", 3), ("email.sends", 7)}))
 
 
-def test_a_topic_that_ends_before_a_state_does_is_another(lookup, topic, monkeypatch):
-    """Its new records would come at offsets that the state takes for known."""
-    monkeypatch.setattr(offsets, "_LOOK_S", 1.0)
-    assert lookup.log_with([(topic, 0), (topic, 1)], {}) == {topic: (0, 0)}
-    assert lookup.log_with([(topic, 0)], {topic: 0}) == {topic: (0, 0)}
-    with pytest.raises(TopicMismatchError, match=f"{topic}/0 ends at 0, the state holds 7"):
-        lookup.log_with([(topic, 0)], {topic: 7})
-
-
-def test_a_broker_may_say_late_how_long_a_topic_is(lookup, topic, kafka_bootstrap, monkeypatch):
-    """The embedded one does; it has the last record that the state holds, and no more."""
-    monkeypatch.setattr(offsets, "_LOOK_S", 1.0)
-    producer = Producer({"bootstrap.servers": kafka_bootstrap})
-    for _ in range(7):
-        producer.produce(topic, b"{}", partition=0)
-    assert producer.flush(20) == 0
-    monkeypatch.setattr(lookup, "log", lambda units: {t: (0, 3) for t, _ in units})
-    assert lookup.log_with([(topic, 0)], {topic: 7}) == {topic: (0, 3)}
-    with pytest.raises(TopicMismatchError, match=f"{topic}/0 ends at 3, the state holds 8"):
-        lookup.log_with([(topic, 0)], {topic: 8})
+def test_a_topic_made_again_has_another_identity(lookup, topic, kafka_bootstrap):
+    """And one that is missing has none."""
+    settings = {"bootstrap.servers": kafka_bootstrap}
+    before = lookup.identities([topic, f"gone-{topic}"])
+    assert list(before) == [topic]
+    assert lookup.identities([topic]) == before
+    admin = AdminClient(settings)
+    admin.delete_topics([topic])[topic].result(20)
+    create_topics(settings, [TopicSpec(topic, 8)])
+    after = lookup.identities([topic])
+    compare_identities({}, after)
+    compare_identities(after, after)
+    with pytest.raises(TopicMismatchError, match=f"{topic}: not the topic"):
+        compare_identities(before, after)

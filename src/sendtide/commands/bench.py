@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sendtide.commands import (
+    bench_costs,
     bench_freshness,
     bench_memory,
     bench_recovery,
@@ -77,6 +78,26 @@ def worker(
         bench_worker.Plan(events, repeats, partitions, data), servers, redis
     )
     publish(result, json, _lines(result))
+
+
+@program.command()
+def costs(
+    events: Annotated[int, typer.Option(min=100_000)] = 1_000_000,
+    partitions: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    chunk: Annotated[int, typer.Option(min=1, help="Records of a partition at a time.")] = 2_500,
+    json: JsonFile = None,
+) -> None:
+    """Say where the processor time of an event goes in a worker, step by step, without servers.
+
+    Example: `sendtide bench costs --partitions 64 --chunk 150 --json -`
+    """
+    result = bench_costs.measure(bench_costs.Plan(events, partitions, chunk))
+    lines = [f"{'':<25}us a row  us an event"]
+    lines += [
+        f"{row['step']:<24} {row['us_per_row']:>8.2f} {row['us_per_event']:>12.2f}"
+        for row in result["rows"]
+    ]
+    publish(result, json, "\n".join([*lines, f"{'all':<33} {result['us_per_event']:>12.2f}"]))
 
 
 @program.command()

@@ -29,7 +29,7 @@ class Held(Generic[State]):
     has lost some of that. counts: topic to bucket to number, since the beginning of the log.
     reached_ms: Kafka timestamp of the newest record applied, by topic. written_at: when its last
     snapshot was written or read. undelivered: some outputs never went out, so that no snapshot may
-    be cut past them.
+    be cut past them. identities: of the topics that the offsets are of.
     """
 
     number: int
@@ -44,6 +44,7 @@ class Held(Generic[State]):
     reached_ms: dict[str, int] = field(default_factory=dict)
     written_at: float = field(default_factory=time.monotonic)
     undelivered: bool = False
+    identities: dict[str, str] = field(default_factory=dict)
     mark: int = 0
     claimed: bool = False
     forgotten: bool = False

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from sendtide.events.errors import Unavailable
-from sendtide.transport import TopicMismatchError
+from sendtide.transport import admin_client, topic_ids
 
 __all__ = ["OffsetLookup"]
 
 _TIMEOUT_S: Final = 15.0
 _LOOK_S: Final = 5.0
-_LOOKS: Final = 3
-_PAUSE_S: Final = 0.5
 
 
 class OffsetLookup:
     """A client that never joins the group it asks about. Blocks; call it in a thread."""
 
     def __init__(self, settings: Mapping[str, str], group: str) -> None:
+        self._admin = admin_client(settings)
         own = {"group.id": group, "enable.auto.commit": False, "enable.partition.eof": True}
         self._consumer = Consumer({**settings, **own, "isolation.level": "read_committed"})
         self._lock = threading.Lock()  # partitions recover side by side, this client asks in turn
@@ -61,42 +59,17 @@ class OffsetLookup:
                 raise Unavailable(msg) from error
         return ranges
 
-    def log_with(
-        self, partitions: Iterable[tuple[str, int]], held: Mapping[str, int]
-    ) -> dict[str, tuple[int, int]]:
-        """As `log`, of topics that reach at least to the offsets that a state holds.
-
-        One that does not was deleted and made again, or its broker has lost records. New ones would
-        come at offsets that the state takes for known, and be dropped. (A broker that says a little
-        late how long a topic is still has the last record that it has given away.)
+    def identities(self, topics: Iterable[str]) -> dict[str, str]:
+        """Identity by topic, of those to which the broker gives one.
 
         Raises:
-            TopicMismatchError: a topic ends before what the state holds of it.
             Unavailable: the broker does not answer.
         """
-        units = list(partitions)
-        for _ in range(_LOOKS):
-            ranges = self.log(units)
-            short = [
-                (topic, number)
-                for topic, number in units
-                if held.get(topic, 0) > ranges[topic][1]
-                and not self._has_given(topic, number, held[topic] - 1)
-            ]
-            if not short:
-                return ranges
-            time.sleep(_PAUSE_S)
-        told = ", ".join(
-            f"{topic}/{number} ends at {ranges[topic][1]}, the state holds {held[topic]}"
-            for topic, number in short
-        )
-        msg = (
-            f"a topic is not the one that a snapshot was made of ({told}): it was deleted and "
-            "made again, or its broker has lost records. Make topics under a new prefix and "
-            "produce the log into them, or delete this partition's snapshots to learn from what "
-            "is there"
-        )
-        raise TopicMismatchError(msg)
+        try:
+            return topic_ids(self._admin, list(topics), _TIMEOUT_S)
+        except KafkaException as error:
+            msg = f"the identities of topics cannot be read: {error.args[0].str()}"
+            raise Unavailable(msg) from error
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
         """Number of partitions by topic, of those that exist.
@@ -138,13 +111,6 @@ class OffsetLookup:
             raise Unavailable(msg)
         # Of an offset that the log does not have the client makes the log's end.
         return message is not None and reason is None and (message.offset() or 0) >= offset
-
-    def _has_given(self, topic: str, partition: int, offset: int) -> bool:
-        """Whether the log, which has just been asked for its range, has the record at `offset`."""
-        try:
-            return self.has_record(topic, partition, offset)
-        except Unavailable:  # of an offset that they do not have some brokers say nothing at all
-            return False
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -32,7 +32,14 @@ from sendtide.stages.piece import Piece
 from sendtide.stages.positions import Positions
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.state import Manifest, SnapshotStore
-from sendtide.transport import Delivery, Record, Tenure, TopicPartition, WithdrawnError
+from sendtide.transport import (
+    Delivery,
+    Record,
+    Tenure,
+    TopicPartition,
+    WithdrawnError,
+    compare_identities,
+)
 
 __all__ = ["Columns", "Held", "Outputs", "Send", "Stage", "Transact"]
 
@@ -118,17 +125,18 @@ class Stage(ABC, Generic[State]):
     async def assigned(self, number: int) -> dict[str, int]:
         """Recover a partition; return the offset to fetch from by topic."""
         began, handover = time.monotonic(), Handover()
-        manifest, state, counts, mark = await asyncio.to_thread(self._recover, number)
+        manifest, state, meta = await asyncio.to_thread(self._recover, number)
+        identities = await asyncio.to_thread(self._offsets.identities, self.topics)
+        compare_identities(meta.get("topics", {}), identities)
         units = [(topic, number) for topic in self.topics]
         committed = await asyncio.to_thread(self._offsets.committed, units)
-        held_offsets = manifest.offsets if manifest else {}
-        log = await asyncio.to_thread(self._offsets.log_with, units, held_offsets)
-        positions = Positions.recovered(held_offsets, committed, log)
+        log = await asyncio.to_thread(self._offsets.log, units)
+        positions = Positions.recovered(manifest.offsets if manifest else {}, committed, log)
         # Rises with the clock where Redis has lost the fence, with the snapshots where the clock
         # lags, and past the fence, in one atomic step, when it is claimed.
         epoch = max(int(time.time()), manifest.epoch + 1 if manifest else 0)
-        held = self.held[number] = self._hold(number, epoch, state, positions, counts)
-        held.snapshot_at, held.mark = dict(positions.applied) if manifest else {}, mark
+        held = self.held[number] = self._hold(number, epoch, state, positions, meta)
+        held.snapshot_at, held.identities = dict(positions.applied) if manifest else {}, identities
         held.assigned_at, held.handover = began, handover
         logger.info(
             "%s/%d starts at %s, %d offsets to replay",
@@ -155,8 +163,8 @@ class Stage(ABC, Generic[State]):
                 missed,
             )
 
-    def _recover(self, number: int) -> tuple[Manifest | None, State, dict[str, Any], int]:
-        """Manifest, state, counts and mark of the newest snapshot that this build can read."""
+    def _recover(self, number: int) -> tuple[Manifest | None, State, dict[str, Any]]:
+        """Manifest, state and meta of the newest snapshot that this build can read."""
         for manifest, meta, columns in self._snapshots.valid(number):
             try:
                 state = self.restored(number, meta, columns)
@@ -170,8 +178,8 @@ class Stage(ABC, Generic[State]):
                     error,
                 )
             else:
-                return manifest, state, dict(meta["counts"]), int(meta.get("mark", 0))
-        return None, self.new_state(number), {}, 0
+                return manifest, state, meta
+        return None, self.new_state(number), {}
 
     def _hold(
         self,
@@ -179,13 +187,14 @@ class Stage(ABC, Generic[State]):
         epoch: int,
         state: State,
         positions: Positions,
-        counts: dict[str, dict[str, int]],
+        meta: Mapping[str, Any],
     ) -> Held[State]:
         runtime: PartitionRuntime[Piece, Outputs] = PartitionRuntime(
             positions, lambda piece, emit: self.apply(self.held[number], piece, emit)
         )
         emitted = {(topic, number): offset for topic, offset in positions.emitted.items()}
-        return Held(number, epoch, state, runtime, Tenure(emitted), counts)
+        counts, mark = dict(meta.get("counts", {})), int(meta.get("mark", 0))
+        return Held(number, epoch, state, runtime, Tenure(emitted), counts, mark=mark)
 
     async def revoked(self, number: int) -> None:
         """Deliver, publish and write down a partition, then let it go."""
@@ -371,7 +380,7 @@ class Stage(ABC, Generic[State]):
                 return
             offsets = dict(positions.applied)
             meta, columns = self.written_down(held)
-            meta["counts"] = held.counts_now()
+            meta |= {"counts": held.counts_now(), "topics": held.identities}
             await held.delivered()
             await self._look_for_losses([held])
             await self.make_visible(held)

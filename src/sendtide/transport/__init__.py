@@ -16,10 +16,13 @@ from __future__ import annotations
 
 from sendtide.transport.admin import (
     TopicSpec,
+    admin_client,
+    compare_identities,
     compare_partitions,
     create_topics,
     describe_topic,
     partition_counts,
+    topic_ids,
     verify_topics,
 )
 from sendtide.transport.chunk import Chunk
@@ -60,7 +63,9 @@ __all__ = [
     "TopicSpec",
     "TransportError",
     "WithdrawnError",
+    "admin_client",
     "chunk_topic",
+    "compare_identities",
     "compare_partitions",
     "configure",
     "create_topics",
@@ -69,5 +74,6 @@ __all__ = [
     "partition_of",
     "probe_transactions",
     "run_worker",
+    "topic_ids",
     "verify_topics",
 ]

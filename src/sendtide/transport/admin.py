@@ -7,18 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from sendtide.transport.errors import TopicMismatchError, TransportError
 
-__all__ = ["TopicSpec", "compare_partitions", "create_topics", "describe_topic"]
-__all__ += ["partition_counts", "verify_topics"]
+__all__ = ["TopicSpec", "admin_client", "compare_identities", "compare_partitions"]
+__all__ += ["create_topics", "describe_topic", "partition_counts", "topic_ids", "verify_topics"]
 
 #: Options of a producer or consumer that an admin client would warn about.
 _CLIENT_ONLY = frozenset({"partitioner", "linger.ms", "enable.idempotence", "acks"})
 
 _RETRY_S = 0.05
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+_NOT_TOLD = {
+    KafkaError._UNSUPPORTED_FEATURE,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,8 @@ class TopicSpec:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def _admin(config: Mapping[str, Any]) -> AdminClient:
+def admin_client(config: Mapping[str, Any]) -> AdminClient:
+    """A client with these options, those left out that are a producer's or a consumer's."""
     return AdminClient({key: value for key, value in config.items() if key not in _CLIENT_ONLY})
 
 
@@ -51,7 +58,7 @@ def create_topics(
         for s in specs
     ]
     created = []
-    admin = _admin(config)  # kept until the answers are in: they die with it
+    admin = admin_client(config)  # kept until the answers are in: they die with it
     futures = admin.create_topics(new, operation_timeout=timeout_s)
     for name, future in futures.items():
         try:
@@ -85,7 +92,7 @@ def partition_counts(
     config: Mapping[str, Any], topics: Iterable[str], timeout_s: float = 10.0
 ) -> dict[str, int]:
     """Partitions by topic; a topic the broker does not have is left out."""
-    found = _admin(config).list_topics(timeout=timeout_s).topics
+    found = admin_client(config).list_topics(timeout=timeout_s).topics
     return {
         name: len(found[name].partitions)
         for name in topics
@@ -98,9 +105,28 @@ def describe_topic(
 ) -> dict[str, str]:
     """Broker options of a topic, as the broker states them."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    admin = _admin(config)
+    admin = admin_client(config)
     answer = admin.describe_configs([resource], request_timeout=timeout_s)[resource]
     return {name: str(entry.value) for name, entry in answer.result(timeout_s).items()}
+
+
+def topic_ids(admin: AdminClient, topics: Sequence[str], timeout_s: float) -> dict[str, str]:
+    """What tells a topic from one of the same name that was made before or after it.
+
+    Brokers have it since Kafka 2.8; topics that are missing, or have none, are left out.
+
+    Raises:
+        KafkaException: the broker does not answer.
+    """
+    answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout_s)
+    found = {}
+    for topic, answer in answers.items():
+        try:
+            found[topic] = str(answer.result(timeout_s).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_TOLD:
+                raise
+    return {topic: identity for topic, identity in found.items() if identity != _NO_ID}
 
 
 def verify_topics(
@@ -113,6 +139,23 @@ def verify_topics(
     """
     found = partition_counts(config, [s.name for s in specs], timeout_s)
     compare_partitions({s.name: s.partitions for s in specs}, found)
+
+
+def compare_identities(before: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """Compare identities by topic, where both are known.
+
+    Raises:
+        TopicMismatchError: a topic was deleted and made again: its offsets begin anew, and those of
+            new records would be taken for known.
+    """
+    other = [topic for topic in before.keys() & found.keys() if before[topic] != found[topic]]
+    if other:
+        msg = (
+            f"{', '.join(sorted(other))}: not the topic that this partition's snapshot was made "
+            "of, it was deleted and made again. Make topics under a new prefix and produce the log "
+            "into them, or delete the snapshots to learn from what is there"
+        )
+        raise TopicMismatchError(msg)
 
 
 def compare_partitions(wanted: Mapping[str, int], found: Mapping[str, int]) -> None:
