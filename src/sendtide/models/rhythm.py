@@ -176,10 +176,13 @@ def posterior(evidence: Any, population: Any, tables: Any, weights: Any) -> Any:
     none = population[LEVELS - 1]
     for b in range(BINS):
         waited, opened = evidence[b], evidence[BINS + b]
-        if waited > 0 or opened > 0:
-            none += opened * never[0] + waited * never[1]
+        none += opened * never[0] + waited * never[1]
+        if opened > 0:
             for t in range(types):
                 weights[t] += opened * presence[b, t] + waited * absence[b, t]
+        elif waited > 0:  # most bins of most people: half of the tables need not be read
+            for t in range(types):
+                weights[t] += waited * absence[b, t]
     top = none
     for t in range(types):
         top = max(top, weights[t])

@@ -218,6 +218,7 @@ def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables
     scores, deviations = np.empty((n, HOURS), np.float32), np.empty((n, DAY), np.float32)
     weights = np.empty(TYPES, np.float32)
     mean, square = np.empty(DAY, np.float32), np.empty(DAY, np.float32)
+    odds = np.empty(DAY, np.float32)
     one, known = np.float32(1), np.full(len(shares), -1, np.int64)
     for i in range(n):
         if not evidence[i].any():  # all strangers of a population are told the same
@@ -232,9 +233,10 @@ def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables
             variance = max(square[h] - mean[h] * mean[h], np.float32(0))
             odds_deviation = np.sqrt(variance) / (p * mean[h])
             deviations[i, h] = np.sqrt(odds_deviation * odds_deviation + MISFIT * MISFIT)
-            odds = p / mean[h]
-            for day in range(DAYS):
-                scaled = odds * factors[rows[i], day]
+            odds[h] = p / mean[h]
+        for day in range(DAYS):  # hours last, so that several are divided at once
+            for h in range(DAY):
+                scaled = odds[h] * factors[rows[i], day]
                 scores[i, day * DAY + h] = scaled / (one + scaled)
     return scores, deviations
 
