@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -15,6 +16,7 @@ __all__ = ["OffsetLookup"]
 
 _TIMEOUT_S: Final = 15.0
 _LOOK_S: Final = 5.0
+_PAUSE_S: Final = 0.2
 
 
 class OffsetLookup:
@@ -65,11 +67,15 @@ class OffsetLookup:
         Raises:
             Unavailable: the broker does not answer.
         """
-        try:
-            return topic_ids(self._admin, list(topics), _TIMEOUT_S)
-        except KafkaException as error:
-            msg = f"the identities of topics cannot be read: {error.args[0].str()}"
-            raise Unavailable(msg) from error
+        names, deadline = list(topics), time.monotonic() + _TIMEOUT_S
+        while True:  # an admin client does not ask again by itself, as a consumer does
+            try:
+                return topic_ids(self._admin, names, _LOOK_S)
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    msg = f"the identities of topics cannot be read: {error.args[0].str()}"
+                    raise Unavailable(msg) from error
+            time.sleep(_PAUSE_S)
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
         """Number of partitions by topic, of those that exist.
