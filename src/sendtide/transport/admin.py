@@ -122,7 +122,7 @@ def topic_ids(admin: AdminClient, topics: Sequence[str], timeout_s: float) -> di
     found = {}
     for topic, answer in answers.items():
         try:
-            found[topic] = str(answer.result(timeout_s).topic_id)
+            found[topic] = str(answer.result(2 * timeout_s).topic_id)
         except KafkaException as error:
             if error.args[0].code() not in _NOT_TOLD:
                 raise
