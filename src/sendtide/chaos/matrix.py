@@ -56,6 +56,7 @@ ROWS: Final = (
     Row(
         fault="killed mid-snapshot",
         act=workers.at_point("mid_snapshot", 2, at_rest=True),
+        events=40_000,
         short=True,
     ),
     Row(fault="Kafka connections reset", act=wires.kafka_wire(None), short=True),
@@ -65,7 +66,11 @@ ROWS: Final = (
     Row(fault="killed before apply", act=workers.at_point("before_apply", 15)),
     Row(fault="killed after apply", act=workers.at_point("after_apply", 15)),
     Row(fault="killed before commit", act=workers.at_point("before_commit", 3)),
-    Row(fault="killed before snapshot", act=workers.at_point("before_snapshot", 2, at_rest=True)),
+    Row(
+        fault="killed before snapshot",
+        act=workers.at_point("before_snapshot", 2, at_rest=True),
+        events=40_000,
+    ),
     Row(fault="SIGTERM twice", act=workers.stop_twice),
     Row(fault="Kafka client loses its place", act=workers.places_lost),
     Row(fault="rebalance storm", act=workers.rebalance_storm, events=40_000, bound_s=90),
