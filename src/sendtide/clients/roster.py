@@ -6,7 +6,6 @@ rows were cut into blocks.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -21,14 +20,8 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
 
-_FEW: Final = 64
-"""Codes that a dictionary ranks sooner than a sort."""
 SEGMENTS_PER_CLIENT: Final = 256
 """A segment beyond is counted in its client only: a campaign id used as a segment has no end."""
-
-
-_hash_of: Final = lru_cache(1 << 12)(hash_text)
-"""Blocks name the same few segments again and again."""
 
 
 def with_rows(array: NDArray[Any], rows: int) -> NDArray[Any]:
@@ -56,10 +49,6 @@ def _ranks(codes: Any, rank_of: Any, distinct: Any, which: Any) -> int:
 
 def by_first_appearance(codes: NDArray[Any], size: int) -> tuple[I64, I64]:
     """Distinct codes, all below `size`, in order of appearance; which of them each row is."""
-    if len(codes) <= _FEW:
-        ranks: dict[int, int] = {}
-        few = [ranks.setdefault(code, len(ranks)) for code in codes.tolist()]
-        return np.array(list(ranks), np.int64), np.array(few, np.int64)
     if size > 16 * len(codes):
         # A table of all possible codes would cost more than sorting the few there are.
         unique, small = np.unique(codes, return_inverse=True)
@@ -92,7 +81,7 @@ class Roster:
         pairs = client_rows.astype(np.int64) * len(segments) + codes
         size = len(self.names) * len(segments)
         distinct, which = by_first_appearance(pairs, size)
-        hashes = [_hash_of(segment) if segment else 0 for segment in segments]
+        hashes = [hash_text(segment) if segment else 0 for segment in segments]
         rows = [
             self._segment_row(pair // len(segments), hashes[pair % len(segments)])
             for pair in distinct.tolist()

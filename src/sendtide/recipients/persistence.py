@@ -49,30 +49,18 @@ def _waiting(state: RecipientPartition) -> NDArray[np.int64]:
 def snapshot(state: RecipientPartition) -> tuple[dict[str, Any], Columns]:
     """(JSON-able meta, columns); all arrays are copies."""
     n, pending, orphans = state.recipients, _in_flight(state), _waiting(state)
-    columns = _split("people", state.people, np.arange(n))
+    columns: Columns = {f"people.{f}": state.people[f][:n].copy() for f in RECIPIENT.names or ()}
     columns |= {"clients": state.clients.rows.copy(), "profiles": state.profiles.rows.copy()}
     columns |= {f"base.{name}": getattr(state, name)[:n].copy() for name in _BASE}
-    columns |= _split("pending", state.pending, pending)
+    columns |= {f"pending.{f}": state.pending[f][pending] for f in PENDING.names or ()}
     columns["pending.content"] = state.content[pending]
     used = state.creatives.of(state.pending["creative"][pending]).rows
     columns["creatives"] = np.frombuffer(used.tobytes(), np.uint8)
-    columns |= _split("orphans", state.orphans, orphans)
+    columns |= {f"orphans.{f}": state.orphans[f][orphans] for f in ORPHAN.names or ()}
     for topic, seen in enumerate(state.seen):
         columns[f"seen.{topic}.young"], columns[f"seen.{topic}.old"] = seen.identities()
     columns["newest"] = state.newest[:, 0].copy()
     return {"version": _VERSION, "number": state.number}, {**columns, **state.counters.columns()}
-
-
-def _split(prefix: str, table: NDArray[Any], rows: NDArray[np.int64]) -> Columns:
-    """Some rows of a table as columns, a cache's worth at a time: every field touches every row."""
-    dtype, n = table.dtype, len(rows)
-    columns = {f: np.empty((n, *dtype[f].shape), dtype[f].base) for f in dtype.names or ()}
-    for start in range(0, n, _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        chosen = table[rows[part]]
-        for name, column in columns.items():
-            column[part] = chosen[name]
-    return {f"{prefix}.{name}": column for name, column in columns.items()}
 
 
 def restore(
