@@ -20,6 +20,7 @@ from sendtide.events.messages import (
     CONTENT_FIELDS,
     CONTENT_LIMITS,
     ENGAGEMENT_KINDS,
+    MAX_USER_AGENT,
     MAX_WINDOW_MS,
     EngagementEvent,
     SendEvent,
@@ -27,7 +28,6 @@ from sendtide.events.messages import (
 )
 from sendtide.gate.creatives import CREATIVE_FIELDS, read_creatives
 from sendtide.gate.fields import (
-    read_agents,
     read_choices,
     read_decimals,
     read_flags,
@@ -36,6 +36,7 @@ from sendtide.gate.fields import (
     read_names,
     read_providers,
     read_recipients,
+    read_texts,
     read_times,
     read_versions,
     read_zones,
@@ -244,7 +245,7 @@ def read_engagements(
         read_choices(data, found, _KIND, _KIND_WORDS, _KIND_LENGTHS, kinds[first:last])
         read_flags(found, _MACHINE, machines[first:last])
         read_decimals(data, found, _REVENUE, _MAX_REVENUE, revenues[first:last])
-        read_agents(data, found, _USER_AGENT, agents[first:last])
+        read_texts(data, found, _USER_AGENT, MAX_USER_AGENT, True, agents[first:last])
         _note(found, names, AGENT, _USER_AGENT, agents[first:last])
         _accept(found, names, columns, first, last)
 

@@ -25,8 +25,8 @@ from sendtide.events.creative import (
 )
 from sendtide.events.hashing import find_slot, hash_bytes, mix
 from sendtide.events.messages import MAX_IMAGE_SIDE, SendEvent
-from sendtide.gate.fields import is_absent, read_flags, read_integers, read_names
-from sendtide.gate.scan import ABSENT, ASCII, BLOCK, STRING, TEXT
+from sendtide.gate.fields import read_flags, read_integers, read_names, read_texts
+from sendtide.gate.scan import ABSENT, ASCII, BLOCK
 
 __all__ = ["CREATIVE_FIELDS", "Drafts", "Traits", "read_creatives"]
 
@@ -104,23 +104,6 @@ class Drafts(NamedTuple):
 
 
 @njit(cache=True)
-def _read_subjects(data: Any, found: Any, which: int, out: Any) -> None:
-    """Hashes of subjects, 0 where absent or empty."""
-    spans, tags, flags, sure = found
-    for row in range(len(out)):
-        out[row] = 0
-        tag = tags[row, which]
-        if sure[row] == 0 or is_absent(tag):
-            continue
-        start, end = spans[row, which, 0], spans[row, which, 1]
-        is_plain = end == start or flags[row, which] & TEXT != 0
-        if tag != STRING or end - start > MAX_SUBJECT or not is_plain:  # for the authority
-            sure[row] = 0
-        elif end > start:
-            out[row] = hash_bytes(data, start, end, np.uint64(0))
-
-
-@njit(cache=True)
 def _any_given(found: Any, which: int, count: int) -> bool:
     """Whether any of the records has any of the fields from `which` on."""
     tags = found.tags
@@ -166,7 +149,7 @@ def read_creatives(
     subjects, variants = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
     angles, augmented = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint8)
     sides = np.empty((BLOCK, 2), np.float64)
-    _read_subjects(data, found, first_field + _SUBJECT, subjects[:count])
+    read_texts(data, found, first_field + _SUBJECT, MAX_SUBJECT, False, subjects[:count])
     read_names(data, found, first_field + _VARIANT, True, variants[:count])
     read_integers(data, found, first_field + _WIDTH, MAX_IMAGE_SIDE, sides[:count, 0])
     read_integers(data, found, first_field + _HEIGHT, MAX_IMAGE_SIDE, sides[:count, 1])

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from sendtide.events.hashing import find_slot, hash_bytes
-from sendtide.events.messages import MAX_TIME_MS, MAX_USER_AGENT, MIN_TIME_MS
+from sendtide.events.messages import MAX_TIME_MS, MIN_TIME_MS
 from sendtide.gate.scan import (
     ABSENT,
     CLASSES,
@@ -33,9 +33,9 @@ from sendtide.gate.scan import (
     parse_integer,
 )
 
-__all__ = ["is_absent", "read_agents", "read_choices", "read_decimals", "read_flags"]
+__all__ = ["is_absent", "read_choices", "read_decimals", "read_flags"]
 __all__ += ["read_identifiers", "read_integers", "read_names", "read_providers", "read_recipients"]
-__all__ += ["read_times", "read_versions", "read_zones"]
+__all__ += ["read_texts", "read_times", "read_versions", "read_zones"]
 
 _MAX_NAME_BYTES: Final = 64
 _MAX_IDENTIFIER_BYTES: Final = 128  # characters for the authority, which reads longer ones
@@ -142,15 +142,24 @@ def read_identifiers(data: Any, found: Any, which: int, sources: Any, out: Any) 
 
 
 @njit(cache=True)
-def read_agents(data: Any, found: Any, which: int, out: Any) -> None:
-    """Hashes of user agents as they stand, escapes and all; 0 where absent or empty."""
-    spans, tags, _, sure = found
+def read_texts(data: Any, found: Any, which: int, most: int, escaped: bool, out: Any) -> None:
+    """Hashes of optional texts as they stand; 0 where absent or empty.
+
+    most: bytes; of characters, which may be fewer, the authority knows. escaped: whether texts are
+    sure that hold escapes, which hash apart from the same text without them.
+    """
+    spans, tags, flags, sure = found
     for row in range(len(out)):
         out[row] = 0
-        if sure[row] == 0 or is_absent(tags[row, which]):
+        tag = tags[row, which]
+        if sure[row] == 0 or is_absent(tag):
             continue
         start, end = spans[row, which, 0], spans[row, which, 1]
-        if tags[row, which] != STRING or end - start > MAX_USER_AGENT:  # characters, as above
+        if (
+            tag != STRING
+            or end - start > most
+            or (end > start and not escaped and flags[row, which] & TEXT == 0)
+        ):
             sure[row] = 0
         elif end > start:
             out[row] = hash_bytes(data, start, end, np.uint64(0))

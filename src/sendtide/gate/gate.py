@@ -16,7 +16,7 @@ from sendtide.events.hashing import find_slot, hash_identity, hash_text
 from sendtide.events.time import known_zones
 from sendtide.events.user_agents import AgentBook
 from sendtide.gate.authority import Event, Reason, Refusal, judge
-from sendtide.gate.compiled import CLIENT, SOURCE, UNSURE, Chunk, Common, Spellings
+from sendtide.gate.compiled import AGENT, CLIENT, SOURCE, UNSURE, Chunk, Common, Spellings
 from sendtide.gate.scan import SENTINEL, Fields, Found
 
 __all__ = ["Gate", "Refused"]
@@ -26,7 +26,7 @@ U64 = NDArray[np.uint64]
 
 _TAKEN: Final = 2
 """Status of a row the authority took; UNSURE after it has spoken means refused."""
-_KINDS_OF_NAMES: Final = 5
+_KINDS_OF_NAMES: Final = AGENT + 1
 
 Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
 

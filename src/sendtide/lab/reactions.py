@@ -109,13 +109,12 @@ class Reactions:
             ("unsubscribe", unsubscribed, open_s + 20, absent, absent, absent),
             ("complaint", complained, open_s + 5, absent, absent, absent),
         ]
-        parts = []
+        names, parts = [field.name for field in fields(Engagements)], []
         for kind, mask, delay_s, *told in happenings:
             rows = np.flatnonzero(mask)
             delay_ms = np.maximum(delay_s[rows] * (1000 / speed), 1).astype(np.int64)
             who = send[rows], recipient[rows], np.full(len(rows), _KIND[kind])
             columns = sent_at_ms[rows] + delay_ms, *who, *(column[rows] for column in told)
-            names = (field.name for field in fields(Engagements))
             parts.append(Engagements(**dict(zip(names, columns, strict=True))))
         return Engagements.concatenate(parts)
 

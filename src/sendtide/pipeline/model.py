@@ -31,6 +31,7 @@ _TOPIC_PREFIX: Final = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\z"
 _CLASS: Final = r"[a-z_][a-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+"
 _CLASSES: Final = rf"^{_CLASS}( \| {_CLASS}){{0,7}}\z"
 _CLIENT_PARTITIONS: Final = 8
+"""Of `ml.examples`, at most, where a file does not say."""
 _LETTERS: Final = 'letters, digits, ".", "_", "-", starting with a letter or digit'
 PATTERN_MEANINGS: Final = {
     _NAME: f"a name: 1 to 64 {_LETTERS}",
@@ -101,9 +102,10 @@ class Topics(Section):
         return self
 
     def partitions_of(self, topic: Topic) -> int:
-        """Of a topic. Blocks go from each partition of recipients to each of clients.
+        """Number of partitions of a topic.
 
-        So these are no more than they must be, or blocks would hold a row each.
+        Of `ml.examples` no more than it must have: blocks go from every partition of recipients to
+        every one of it, and with many of both would hold a row each.
         """
         if topic is EXAMPLES:
             return self.client_partitions or min(self.partitions, _CLIENT_PARTITIONS)

@@ -361,7 +361,7 @@ class Stage(ABC, Generic[State]):
         One that was just taken over catches up first: its snapshot was read a moment ago.
         """
         for held in tuple(self.held.values()):
-            if not held.claimed or time.monotonic() - held.written_at < every_s:
+            if time.monotonic() - held.written_at < every_s:
                 continue
             try:
                 await self.write_down(held)
