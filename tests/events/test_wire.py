@@ -16,6 +16,7 @@ from sendtide.events.wire import (
     hundredths,
     literal,
     number,
+    single,
     text,
 )
 
@@ -97,9 +98,34 @@ def test_records_part_by_topic_and_keep_their_order():
     assert list(records.first(1)) == [("a", b"1", b"x", 10)]
 
 
-@given(st.lists(st.floats(0, 1, width=32), min_size=1))
-def test_single_precision_survives_as_the_double_it_is(values):
-    """Scores are float32; a reader finds what a JSON library would have written of them."""
-    column = np.array([v if v == 0 or v > 1e-38 else 0.0 for v in values], np.float32)
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+def test_single_precision_survives_in_the_fewest_digits(values):
+    """Scores are float32: a reader finds them again, and no text that says the same is shorter."""
+    column = np.array([v if v == 0 or 1e-38 < abs(v) < 1e17 else 0.0 for v in values], np.float32)
+    lines = RowWriter([single("")]).rows(column)
+    assert np.float32([json.loads(line) for line in lines]).tolist() == column.tolist()
+    for line, value in zip(lines, column, strict=True):
+        if 1e-4 <= abs(value) < 1e6:
+            assert len(line) <= max(len(np.format_float_positional(value, trim="0")), 8)
+
+
+def test_round_doubles_are_written_as_people_write_them():
+    """A share of 0.77 is not 0.77000000000000002."""
+    column = np.array([0.77, 1.0, 0.05, 1 / 168, 123456.75, 1e-7, 0.1 + 0.2])
     lines = RowWriter([decimal("")]).rows(column)
-    assert [json.loads(line) for line in lines] == column.astype(float).tolist()
+    assert lines[:3] == [b"0.77", b"1.0", b"0.05"]
+    assert [json.loads(line) for line in lines] == column.tolist()
+
+
+def test_many_rows_are_written_as_few_are():
+    """Rows come out the same whether or not the buffer has room for all of them at once."""
+    rng = np.random.default_rng(3)
+    n = 20_000
+    words = rng.integers(0, 2**64, n, np.uint64)
+    columns = [rng.integers(-(10**9), 10**9, n), rng.integers(0, 3, n), words]
+    columns += [rng.integers(0, 10**6, n), np.full(n, ABSENT), rng.random(n)]
+    together, ends = WRITER.write(*columns)
+    apart = [WRITER.rows(*(column[i : i + 1] for column in columns))[0] for i in range(0, n, 97)]
+    assert together == b"".join(rows := WRITER.rows(*columns))
+    assert np.diff(ends, prepend=0).tolist() == list(map(len, rows))
+    assert rows[::97] == apart

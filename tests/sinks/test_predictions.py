@@ -106,12 +106,29 @@ def columns(messages):
     )
 
 
+def in_its_bits(value):
+    """The message, each number as the float32 that it is; a propensity is a double."""
+    message = msgspec.json.decode(value, type=PredictionMessage)
+    single = lambda number: float(np.float32(number))  # noqa: E731
+    return msgspec.structs.replace(
+        message,
+        open_probability=single(message.open_probability),
+        slot_probability=single(message.slot_probability),
+        interval=(single(message.interval[0]), single(message.interval[1])),
+        slots=[
+            msgspec.structs.replace(slot, open_probability=single(slot.open_probability))
+            for slot in message.slots
+        ],
+        effective_sends=single(message.effective_sends),
+    )
+
+
 @settings(max_examples=60)
 @given(st.lists(answers(), min_size=1, max_size=5))
 def test_rows_read_back_as_the_messages_they_are(messages):
-    """Every field to the last bit, reasons and texts that need escaping too; keys as requests'."""
+    """Every field to its last bit, reasons and texts that need escaping too; keys as requests'."""
     keys, values = prediction_records(columns(messages))
-    assert [msgspec.json.decode(value, type=PredictionMessage) for value in values] == messages
+    assert [in_its_bits(value) for value in values] == messages
     assert keys == [f"{m.client_id}:{m.recipient_id}".encode() for m in messages]
 
 
@@ -123,4 +140,4 @@ def test_fields_stand_in_their_order_without_spaces(messages):
     for value, message in zip(values, messages, strict=True):
         plain = msgspec.json.encode(message)
         assert list(msgspec.json.decode(value)) == list(msgspec.json.decode(plain))
-        assert msgspec.json.encode(msgspec.json.decode(value)) == plain
+        assert msgspec.json.encode(in_its_bits(value)) == plain

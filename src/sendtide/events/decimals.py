@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 __all__ = ["LARGEST", "LONGEST", "SMALLEST", "write_digits", "write_double"]
+__all__ += ["write_single"]
 
 LONGEST: Final = 25
 """Bytes of the longest number written."""
@@ -23,7 +24,13 @@ LARGEST: Final = 1e17
 _POWERS: Final = 10.0 ** np.arange(23)
 """Those that a double holds exactly."""
 _SPLIT: Final = 134_217_729.0
+_EXACT: Final = 22
 _DIGITS: Final = 17
+_FEW: Final = 15
+_SINGLE_DIGITS: Final = (6, 10)
+"""Nine always do (IEEE 754-2019, section 5.12.2)."""
+_SINGLE_SMALLEST: Final = 1e-5
+_SINGLE_LARGEST: Final = 1e6
 _FROM: Final = 10 ** (_DIGITS - 1)
 _TENS: Final = np.array([48 + pair // 10 for pair in range(100)], np.uint8)
 _ONES: Final = np.array([48 + pair % 10 for pair in range(100)], np.uint8)
@@ -79,13 +86,10 @@ def write_double(out: Any, at: int, value: float) -> int:
     if value == 0.0:
         out[at], out[at + 1], out[at + 2] = 48, 46, 48
         return at + 3
-    power, scaled = _DIGITS - 1, value
-    while scaled < 1.0:
-        scaled *= 10.0
-        power += 1
-    while scaled >= 10.0:
-        scaled /= 10.0
-        power -= 1
+    power = _DIGITS - 1 + _places(value)
+    digits = _few(value, power - 2) if 2 <= power <= _EXACT + 2 else 0
+    if digits:
+        return int(_write_number(out, at, digits, _FEW, _FEW - 1 - (power - 2)))
     digits = _significand(value, power)
     if digits < _FROM:  # the estimate of the power went over a power of ten
         power += 1
@@ -93,7 +97,57 @@ def write_double(out: Any, at: int, value: float) -> int:
     elif digits >= 10 * _FROM:
         power -= 1
         digits = _significand(value, power)
-    count, exponent = _DIGITS, _DIGITS - 1 - power
+    return int(_write_number(out, at, digits, _DIGITS, _DIGITS - 1 - power))
+
+
+@njit(cache=True)
+def write_single(out: Any, at: int, value: float) -> int:
+    """As `write_double`, in the fewest digits that read back as the same float32."""
+    size = abs(value)
+    if not _SINGLE_SMALLEST <= size < _SINGLE_LARGEST:
+        return int(write_double(out, at, value))
+    if value < 0.0:
+        out[at] = 45
+        at += 1
+    power, same = _places(size), np.float32(size)
+    for count in range(_SINGLE_DIGITS[0], _SINGLE_DIGITS[1]):
+        scale = _POWERS[power + count - 1]
+        digits = np.rint(size * scale)
+        if np.float32(digits / scale) == same:
+            break
+    if digits >= _POWERS[count]:  # rounded up to the next power of ten
+        digits, power = digits / 10.0, power - 1
+    return int(_write_number(out, at, int(digits), count, -power))
+
+
+@njit(cache=True)
+def _places(value: float) -> int:
+    """How many powers of ten bring a number into [1, 10); one off, at most, next to a power."""
+    power = 0
+    while value < 1.0:
+        value *= 10.0
+        power += 1
+    while value >= 10.0:
+        value /= 10.0
+        power -= 1
+    return power
+
+
+@njit(cache=True)
+def _few(value: float, power: int) -> int:
+    """Fifteen digits, if a reader makes the same double of them; else 0.
+
+    Quotient and divisor are doubles, so the division is what a reader does (Clinger 1990, "How to
+    read floating point numbers accurately").
+    """
+    digits = np.rint(value * _POWERS[power])
+    few = _FROM // 100 <= digits < _FROM // 10 and digits / _POWERS[power] == value
+    return int(digits) if few else 0
+
+
+@njit(cache=True)
+def _write_number(out: Any, at: int, digits: int, count: int, exponent: int) -> int:
+    """Write `count` digits, the first of them worth 10 ** exponent, without zeros at the end."""
     while count > 1 and digits % 10 == 0:
         digits //= 10
         count -= 1

@@ -198,13 +198,13 @@ class Counters:
         """Freshness of (client, source) pairs changed since the last call."""
         rows = np.flatnonzero(self._pair_changed[: int(self._pair_count[0])])
         self._pair_changed[rows] = 0
-        return [self._freshness_row(row) for row in rows.tolist()]
+        return self._freshness_rows(rows)
 
     def close_window(self) -> list[FreshnessRow]:
         """Freshness of the pairs that had events since the last call; lags begin anew."""
         n = int(self._pair_count[0])
         rows = np.flatnonzero((self._lags[:n] != self._lags_before[:n]).any(axis=1))
-        closed = [self._freshness_row(row) for row in rows.tolist()]
+        closed = self._freshness_rows(rows)
         self._lags_before[rows] = self._lags[rows]
         return closed
 
@@ -213,24 +213,32 @@ class Counters:
         self._changed[: int(self._count[0])] = 1
         self._pair_changed[: int(self._pair_count[0])] = 1
 
-    def _freshness_row(self, row: int) -> FreshnessRow:
-        pair = self._pairs[row]
-        below = np.cumsum(self._lags[row] - self._lags_before[row], dtype=np.int64)
-        events = int(below[-1])
+    def _freshness_rows(self, rows: NDArray[np.int64]) -> list[FreshnessRow]:
+        below = np.cumsum(self._lags[rows] - self._lags_before[rows], axis=1, dtype=np.int64)
+        events = below[:, -1]
         edges = np.append(LAG_EDGES_MS, LAG_EDGES_MS[-1]) / 1000
-        ranks = [max(1.0, q * events) for q in (0.50, 0.95, 0.99)] if events else []
-        lags = [float(edges[int(np.searchsorted(below, rank))]) for rank in ranks]
-        p50, p95, p99 = lags or (None, None, None)
-        return FreshnessRow(
-            client=int(pair["client"]),
-            source=int(pair["source"]),
-            newest_event_ms=int(pair["newest_ms"]),
-            events=events,
-            lag_p50_s=p50,
-            lag_p95_s=p95,
-            lag_p99_s=p99,
-            late=int(pair["late"]),
-        )
+        quantiles = []
+        for share in (0.50, 0.95, 0.99):
+            reached = below >= np.maximum(1.0, share * events)[:, None]
+            lags = edges[reached.argmax(axis=1)]
+            quantiles.append(np.where(events > 0, lags, np.nan).tolist())
+        pairs = self._pairs[rows]
+        columns = (pairs["client"], pairs["source"], pairs["newest_ms"], events, pairs["late"])
+        return [
+            FreshnessRow(
+                client=client,
+                source=source,
+                newest_event_ms=newest_ms,
+                events=count,
+                lag_p50_s=p50 if count else None,
+                lag_p95_s=p95 if count else None,
+                lag_p99_s=p99 if count else None,
+                late=late,
+            )
+            for (client, source, newest_ms, count, late), p50, p95, p99 in zip(
+                zip(*(column.tolist() for column in columns), strict=True), *quantiles, strict=True
+            )
+        ]
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The counts, for a snapshot."""

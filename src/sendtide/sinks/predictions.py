@@ -1,7 +1,8 @@
 """Predictions as records: columns in, one key and one JSON object a row out.
 
 A compiled loop writes all rows into one buffer (`events.wire`); the objects are those of
-`events.messages.PredictionMessage`, and every number reads back as the double it was.
+`events.messages.PredictionMessage`, and every number reads back as the float32 that it was, a
+propensity as the double.
 Keys are those of the requests: a recipient's answers are in order.
 """
 
@@ -27,6 +28,7 @@ from sendtide.events.wire import (
     hexadecimal,
     literal,
     number,
+    single,
     text,
 )
 
@@ -54,7 +56,7 @@ def _slot_fields() -> list[Field]:
         fields += [
             number(f'{start}"send_at_ms":'),
             number(',"hour_of_week":'),
-            decimal(',"open_probability":'),
+            single(',"open_probability":'),
         ]
     return fields
 
@@ -62,10 +64,10 @@ def _slot_fields() -> list[Field]:
 _VALUES: Final = (
     number('","requested_at_ms":'),
     number(',"send_at_ms":'),
-    decimal(',"open_probability":'),
-    decimal(',"slot_probability":'),
-    decimal(',"interval":['),
-    decimal(","),
+    single(',"open_probability":'),
+    single(',"slot_probability":'),
+    single(',"interval":['),
+    single(","),
     text('],"arm":"', ARMS),
     decimal('","propensity":'),
     *_slot_fields(),
@@ -74,7 +76,7 @@ _VALUES: Final = (
     number(""),
     number("."),
     text("", [_WHOSE[tier] for tier in TIERS]),
-    decimal('","effective_sends":'),
+    single('","effective_sends":'),
     number(',"model_version":'),
     number(',"newest_event_ms":'),
     literal("}"),

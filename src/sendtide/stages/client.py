@@ -122,7 +122,7 @@ class ClientStage(Stage[ClientPartition]):
 
     def apply(self, held: Held[ClientPartition], piece: Piece, emit: bool) -> Outputs:
         """Learn and count block by block; a record that is no block goes to the dead letters."""
-        out: Outputs = {}
+        out: dict[str, list[Record]] = {}
         for message in piece.messages:
             try:
                 block = ExampleBlock.from_bytes(message.value() or b"")
@@ -139,7 +139,7 @@ class ClientStage(Stage[ClientPartition]):
                 self._collect(outcome, out)
         return out if emit else {}
 
-    def _collect(self, outcome: ClientOutcome, out: Outputs) -> None:
+    def _collect(self, outcome: ClientOutcome, out: dict[str, list[Record]]) -> None:
         for message in outcome.metrics:
             record = metric_record(message)
             out.setdefault(self._name(METRICS), []).append(Record(record.value, record.key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -16,8 +17,8 @@ from sendtide.transport import Record, Tenure
 __all__ = ["Held", "Outputs", "State"]
 
 State = TypeVar("State")
-Outputs = dict[str, list[Record]]
-"""Records to send by full topic name, each list in order."""
+Outputs = Mapping[str, Sequence[Record]]
+"""Records to send by full topic name, each in order."""
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ from sendtide.sinks.topics import dead_letter_record, metric_record
 from sendtide.stages.freshness import freshness_metrics
 from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Columns, Held, Outputs, Stage
-from sendtide.transport import Record
+from sendtide.transport import KeyedRecords, Record
 
 __all__ = ["RecipientStage", "join_settings", "policy_settings"]
 
@@ -156,11 +156,11 @@ class RecipientStage(Stage[RecipientPartition]):
     def _apply_requests(self, held: Held[RecipientPartition], piece: Piece, emit: bool) -> Outputs:
         batch, refused = self._read(self._gates[2], held, piece)
         outcome = held.state.apply_requests(batch, emit)
-        out = self._outputs(held, piece, refused, outcome, emit)
+        out = dict(self._outputs(held, piece, refused, outcome, emit))
         held.count(piece.topic, "predictions", outcome.applied)
         if emit and outcome.applied:
             keys, values = prediction_records(self._answer(held, batch, outcome))
-            out[self._name(PREDICTIONS)] = list(map(Record, values, keys))
+            out[self._name(PREDICTIONS)] = KeyedRecords(values, keys)
         return out
 
     def _answer(
@@ -196,7 +196,7 @@ class RecipientStage(Stage[RecipientPartition]):
             held.count(piece.topic, bucket, getattr(outcome, bucket))
         if not emit:
             return {}
-        out: Outputs = {}
+        out: dict[str, Sequence[Record]] = {}
         if refused:
             out[self._name(DEAD_LETTERS)] = [_dead_letter(piece, r) for r in refused]
         examples = [

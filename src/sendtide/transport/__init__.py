@@ -27,7 +27,7 @@ from sendtide.transport.admin import (
 )
 from sendtide.transport.chunk import Chunk
 from sendtide.transport.commits import PartitionLedger
-from sendtide.transport.deliveries import BatchProducer, Delivery, Record
+from sendtide.transport.deliveries import BatchProducer, Delivery
 from sendtide.transport.errors import (
     ChunkAbandonedError,
     ConfigurationError,
@@ -39,6 +39,7 @@ from sendtide.transport.errors import (
 from sendtide.transport.owner import PartitionOwner
 from sendtide.transport.partitioner import partition_of
 from sendtide.transport.rebalance import TopicPartition
+from sendtide.transport.records import KeyedRecords, Record
 from sendtide.transport.settings import ONE_REQUEST, Settings, configure
 from sendtide.transport.topic import chunk_topic
 from sendtide.transport.transaction_probe import probe_transactions
@@ -53,6 +54,7 @@ __all__ = [
     "ConfigurationError",
     "Delivery",
     "DeliveryError",
+    "KeyedRecords",
     "PartitionLedger",
     "PartitionOwner",
     "Record",

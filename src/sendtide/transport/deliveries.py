@@ -11,14 +11,16 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
 from sendtide.transport.errors import DeliveryError
+from sendtide.transport.records import KeyedRecords, Record, sizes
 
-__all__ = ["BatchProducer", "Delivery", "Record"]
+__all__ = ["BatchProducer", "Delivery"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,16 +32,6 @@ _QUEUE_LIMITS = {"queue.buffering.max.messages", "queue.buffering.max.kbytes"}
 
 #: The reports thread wakes this often without a report, to see that it should stop.
 _POLL_S = 0.1
-
-
-class Record(NamedTuple):
-    """What is sent. partition -1: chosen by the key; timestamp_ms 0: now."""
-
-    value: bytes | None
-    key: bytes | None = None
-    partition: int = -1
-    timestamp_ms: int = 0
-    headers: Sequence[tuple[str, bytes | None]] | None = None
 
 
 class Delivery:
@@ -229,14 +221,13 @@ class BatchProducer:
         """Cut into slices small enough that several fit within the limits."""
         most_records = max(1, min(_SLICE_RECORDS, self._max_records // 4))
         most_bytes = self._max_bytes // 4
-        start = size = 0
-        for at, record in enumerate(records):
-            weight = len(record.value or b"") + len(record.key or b"")
-            if at > start and (at - start >= most_records or size + weight > most_bytes):
-                yield records[start:at], size
-                start, size = at, 0
-            size += weight
-        yield records[start:], size
+        ends, start = np.cumsum(sizes(records)), 0
+        while start < len(records):
+            before = int(ends[start - 1]) if start else 0
+            fit = int(np.searchsorted(ends, before + most_bytes, "right"))
+            end = min(max(fit, start + 1), start + most_records, len(records))
+            yield records[start:end], int(ends[end - 1]) - before
+            start = end
 
     async def _wait_for_room(self, records: int, size: int) -> None:
         while self._records and (
@@ -252,8 +243,7 @@ class BatchProducer:
         await asyncio.sleep(0)
 
     async def _queue(self, topic: str, records: Sequence[Record], part: _Slice) -> None:
-        plain = all(r.partition < 0 and not r.headers and not r.timestamp_ms for r in records)
-        if plain and self._own_queue:
+        if self._own_queue and _are_plain(records):
             self._queue_together(topic, records, part)
         else:
             await self._queue_one_by_one(topic, records, part)
@@ -264,7 +254,7 @@ class BatchProducer:
         It takes no headers and no timestamps, and partitions of single records it does not heed
         (confluent-kafka 2.16.1).
         """
-        messages: list[dict[str, Any]] = [{"value": r.value, "key": r.key} for r in records]
+        messages = _messages(records)
         if self._client.produce_batch(topic, messages, on_delivery=part.report) < len(messages):
             errors = [m["_error"] for m in messages if "_error" in m]
             self._refused += [(part, error) for error in errors]
@@ -315,3 +305,18 @@ class BatchProducer:
         if error.fatal():
             self._fatal = error
         _log.warning("Kafka producer: %s", error.str())
+
+
+def _are_plain(records: Sequence[Record]) -> bool:
+    """Whether a value and a key are all that they have."""
+    if isinstance(records, KeyedRecords):
+        return True
+    return all(r.partition < 0 and not r.headers and not r.timestamp_ms for r in records)
+
+
+def _messages(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Plain records as the client's batch takes them."""
+    if isinstance(records, KeyedRecords):
+        pairs = zip(records.values, records.keys, strict=True)
+        return [{"value": value, "key": key} for value, key in pairs]
+    return [{"value": record.value, "key": record.key} for record in records]

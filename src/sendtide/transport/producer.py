@@ -10,10 +10,11 @@ from faust.transport import base
 from faust.types import TP, RecordMetadata
 
 from sendtide.transport.admin import TopicSpec, create_topics
-from sendtide.transport.deliveries import BatchProducer, Delivery, Record
+from sendtide.transport.deliveries import BatchProducer, Delivery
 from sendtide.transport.errors import ConfigurationError
 from sendtide.transport.partitioner import partition_of
 from sendtide.transport.rebalance import TopicPartition
+from sendtide.transport.records import Record
 from sendtide.transport.settings import producer_config, settings_of, transaction_config
 from sendtide.transport.transactional_client import TransactionalClient
 from sendtide.transport.transactions import Tenure, TransactionWriter

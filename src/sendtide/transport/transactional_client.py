@@ -16,9 +16,9 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as Position
 
-from sendtide.transport.deliveries import Record
 from sendtide.transport.errors import ConfigurationError, TransactionAbortedError
 from sendtide.transport.rebalance import TopicPartition
+from sendtide.transport.records import Record
 
 __all__ = ["TransactionalClient", "patiently"]
 

@@ -32,9 +32,9 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
-from sendtide.transport.deliveries import Record
 from sendtide.transport.errors import TransactionAbortedError, TransportError, WithdrawnError
 from sendtide.transport.rebalance import TopicPartition
+from sendtide.transport.records import Record, sizes
 from sendtide.transport.transactional_client import TransactionalClient
 
 __all__ = ["Membership", "Tenure", "TransactionWriter"]
@@ -144,7 +144,7 @@ class TransactionWriter:
         if self._failure is not None:
             msg = f"transactions have ended: {self._failure}"
             raise TransportError(msg) from self._failure
-        size = sum(len(r.value or b"") for records in outputs.values() for r in records)
+        size = sum(int(sizes(records).sum()) for records in outputs.values())
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(_Work(outputs, tenure, offsets or {}, size, done))
         self._wanted.set()
