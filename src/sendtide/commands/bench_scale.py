@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from sendtide.commands.cluster import Cluster
 from sendtide.commands.deployment import create_missing, delete_topics, topic_specs
 from sendtide.commands.options import KafkaServers
@@ -22,7 +20,6 @@ from sendtide.events.errors import Unavailable
 from sendtide.events.topics import EXAMPLES
 from sendtide.events.wire import Records
 from sendtide.lab import Scenario, event_records
-from sendtide.local import ServerProcess
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import RedisReader
 
@@ -100,13 +97,13 @@ def run(
     with closing(RedisReader(cluster.redis, patience_s=2.0)) as reader:
         every = topics.partitions + topics.partitions_of(EXAMPLES)
         _until(cluster, lambda: sum(beat.partitions for beat in reader.workers()), every)
-        began, before_s = time.perf_counter(), sum(map(_cpu_s, started))
+        began, before_s = time.perf_counter(), sum(s.cpu_s for s in started)
         with Sender(cluster.kafka, topics.prefix) as sender:
             for part in records:
                 sender.send(part)
                 events += len(part)
         _until(cluster, lambda: summed_events(reader.totals(), pipeline)["in"], events)
-        seconds, cpu_s = time.perf_counter() - began, sum(map(_cpu_s, started)) - before_s
+        seconds, cpu_s = time.perf_counter() - began, sum(s.cpu_s for s in started) - before_s
     cluster.end(started)
     return events / seconds, 1e6 * cpu_s / events
 
@@ -119,10 +116,3 @@ def _until(cluster: Cluster, count: Callable[[], int], wanted: int) -> None:
             msg = f"{found:,} of {wanted:,} after {_LONGEST_S:.0f} s; see the workers' logs"
             raise Unavailable(msg)
         time.sleep(_LOOK_S)
-
-
-def _cpu_s(worker: ServerProcess) -> float:
-    """Processor time of a worker so far, its launcher's children included."""
-    process = psutil.Process(worker.process.pid)
-    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-    return float(sum(t.user + t.system for t in times))

@@ -7,7 +7,7 @@ every recipient gets a message -> workers learn of them, and stop -> requests ar
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,11 @@ class Plan:
 
 
 def measure(plan: Plan, kafka: KafkaServers | None, redis: str | None) -> dict[str, Any]:
-    """Run the trial; `ratio_consume` is to a client that fetches the requests and does nothing."""
+    """Run the trial; `ratio_consume` is to a client that fetches the requests and does nothing.
+
+    Raises:
+        Unavailable: nothing is counted for too long.
+    """
     path, pipeline = own_pipeline(plan.data, "trial", partitions=plan.partitions)
     specs = topic_specs(pipeline)
     try:
@@ -78,7 +82,11 @@ def _trial(plan: Plan, cluster: Cluster, pipeline: Pipeline) -> dict[str, Any]:
         cluster.end(workers, timeout_s=120.0)
         _lay_out(cluster, pipeline, "requests", plan.emails, _requests(plan, simulator))
         workers = _workers(plan, cluster, pipeline)
-        seconds, answered = _counted(reader, pipeline, cluster, "predictions", plan.emails)
+        costs = _Costs(workers, cluster)
+        seconds, answered = _counted(
+            reader, pipeline, cluster, "predictions", plan.emails, costs.begin
+        )
+        told = costs.us_per_email(answered)
         cluster.end(workers, timeout_s=120.0)
         predictions = _predicted(reader, pipeline)
     speed = answered / seconds
@@ -90,12 +98,33 @@ def _trial(plan: Plan, cluster: Cluster, pipeline: Pipeline) -> dict[str, Any]:
         "emails_per_s": speed,
         "consume_only_per_s": consumed,
         "ratio_consume": speed / consumed,
+        **told,
         "recipients": plan.recipients,
         "clients": plan.clients,
         "workers": plan.workers,
         "broker": "embedded" if cluster.embedded else cluster.kafka.brokers,
         "predictions": predictions,
     }
+
+
+class _Costs:
+    """Processor time from the first answer counted to the last."""
+
+    def __init__(self, workers: Sequence[ServerProcess], cluster: Cluster) -> None:
+        self._workers, self._cluster = workers, cluster
+        self.begin()
+
+    def begin(self) -> None:
+        self._before_s = self._now_s()
+
+    def us_per_email(self, emails: int) -> dict[str, float]:
+        """Of the workers, and of the servers that were started with them."""
+        names = ("cpu_us_per_email", "servers_cpu_us_per_email")
+        spent = zip(names, self._before_s, self._now_s(), strict=True)
+        return {name: 1e6 * (now - before) / emails for name, before, now in spent}
+
+    def _now_s(self) -> tuple[float, float]:
+        return sum(worker.cpu_s for worker in self._workers), self._cluster.servers_cpu_s
 
 
 def _predicted(reader: RedisReader, pipeline: Pipeline) -> int:
@@ -144,14 +173,24 @@ def _lay_out(
 
 
 def _counted(
-    reader: RedisReader, pipeline: Pipeline, cluster: Cluster, what: str, wanted: int
+    reader: RedisReader,
+    pipeline: Pipeline,
+    cluster: Cluster,
+    what: str,
+    wanted: int,
+    begin: Callable[[], None] = lambda: None,
 ) -> tuple[float, int]:
-    """Wait until so many are counted; (seconds, number) between the first and the last count."""
+    """Wait until so many are counted; (seconds, number) between the first and the last count.
+
+    `begin` is called at the first.
+    """
     seen: list[tuple[float, int]] = []
     with progress() as bar:
         task = bar.add_task("answered" if what == "predictions" else "learned", total=wanted)
         while not seen or seen[-1][1] < wanted:
             done = _count(reader, pipeline, what)
+            if done and not seen:
+                begin()
             if done and (not seen or done != seen[-1][1]):
                 seen.append((time.perf_counter(), done))
                 bar.update(task, completed=done)

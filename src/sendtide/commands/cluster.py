@@ -90,6 +90,11 @@ class Cluster:
         """True if the broker was started here and forgets all in the end."""
         return self._given[0] is None
 
+    @property
+    def servers_cpu_s(self) -> float:
+        """Processor time so far of the servers started here."""
+        return sum(server.cpu_s for server in self._servers)
+
     def close(self) -> None:
         """End what still runs: children in reverse order, then Valkey, then the broker."""
         for child in reversed(self._children):

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from sendtide.events.errors import ConfigurationError, Unavailable
 
 __all__ = ["ServerProcess", "start_program"]
@@ -43,6 +45,13 @@ class ServerProcess:
     def running(self) -> bool:
         """True while the process lives."""
         return self.process.poll() is None
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time so far, its launcher's children included."""
+        process = psutil.Process(self.process.pid)
+        times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+        return float(sum(t.user + t.system for t in times))
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM once: a second one tells our own programs to drop what they hold."""
