@@ -184,14 +184,16 @@ class Counters:
         out = []
         rows = np.flatnonzero(self._changed[: int(self._count[0])])
         self._changed[rows] = 0
-        for row in rows.tolist():
-            for topic in range(_TOPICS):
-                counts = dict(zip(BUCKETS, self._cells[row, topic].tolist(), strict=True))
-                if topic == 1:
-                    counts |= dict(zip(ENGAGEMENT_KINDS, self._kinds[row].tolist(), strict=True))
-                    counts["revenue_micros"] = int(self._revenue[row])
-                if any(counts.values()):
-                    out.append((int(self._clients[row]), topic, counts))
+        clients, kinds = self._clients[rows].tolist(), self._kinds[rows].tolist()
+        revenue, cells = self._revenue[rows].tolist(), self._cells[rows].tolist()
+        told = self._cells[rows].any(axis=2)
+        told[:, 1] |= self._kinds[rows].any(axis=1) | (self._revenue[rows] != 0)
+        for row, topic in zip(*(places.tolist() for places in np.nonzero(told)), strict=True):
+            counts = dict(zip(BUCKETS, cells[row][topic], strict=False))
+            if topic == 1:
+                counts |= dict(zip(ENGAGEMENT_KINDS, kinds[row], strict=True))
+                counts["revenue_micros"] = revenue[row]
+            out.append((clients[row], topic, counts))
         return out
 
     def take_freshness(self) -> list[FreshnessRow]:
