@@ -186,10 +186,10 @@ class Counters:
         self._changed[rows] = 0
         clients, kinds = self._clients[rows].tolist(), self._kinds[rows].tolist()
         revenue, cells = self._revenue[rows].tolist(), self._cells[rows].tolist()
-        told = self._cells[rows].any(axis=2)
+        told: NDArray[np.bool_] = self._cells[rows].astype(np.bool_).max(axis=2)
         told[:, 1] |= self._kinds[rows].any(axis=1) | (self._revenue[rows] != 0)
         for row, topic in zip(*(places.tolist() for places in np.nonzero(told)), strict=True):
-            counts = dict(zip(BUCKETS, cells[row][topic], strict=False))
+            counts = dict(zip(BUCKETS, cells[row][topic], strict=True))
             if topic == 1:
                 counts |= dict(zip(ENGAGEMENT_KINDS, kinds[row], strict=True))
                 counts["revenue_micros"] = revenue[row]

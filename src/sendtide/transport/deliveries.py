@@ -221,13 +221,13 @@ class BatchProducer:
         """Cut into slices small enough that several fit within the limits."""
         most_records = max(1, min(_SLICE_RECORDS, self._max_records // 4))
         most_bytes = self._max_bytes // 4
-        ends, start = np.cumsum(sizes(records)), 0
+        start = 0
         while start < len(records):
-            before = int(ends[start - 1]) if start else 0
-            fit = int(np.searchsorted(ends, before + most_bytes, "right"))
-            end = min(max(fit, start + 1), start + most_records, len(records))
-            yield records[start:end], int(ends[end - 1]) - before
-            start = end
+            part = records[start : start + most_records]
+            ends = np.cumsum(sizes(part))
+            fit = max(1, int(np.searchsorted(ends, most_bytes, "right")))
+            yield part if fit == len(part) else part[:fit], int(ends[fit - 1])
+            start += fit
 
     async def _wait_for_room(self, records: int, size: int) -> None:
         while self._records and (
