@@ -106,10 +106,13 @@ def columns(messages):
     )
 
 
+def single(number):
+    return float(np.float32(number))
+
+
 def in_its_bits(value):
     """The message, each number as the float32 that it is; a propensity is a double."""
     message = msgspec.json.decode(value, type=PredictionMessage)
-    single = lambda number: float(np.float32(number))  # noqa: E731
     return msgspec.structs.replace(
         message,
         open_probability=single(message.open_probability),

@@ -197,21 +197,22 @@ class Trial:
     def settle(self, bound_s: float) -> None:
         """Wait until all is taken in, delivered and committed, and let workers go.
 
+        Counts that stay behind what is committed are for the judge to weigh, so they are noted.
+
         Raises:
-            Unavailable: not within the bound.
+            Unavailable: not all is committed within the bound.
         """
         self.load.finish()
         total = len(self.load.acked)
         deadline = time.monotonic() + bound_s
-        # Where an older owner may write, counts may stay behind for good: the judge is to say so.
-        counted = self.break_promise != "fence"
         self.wait(
-            "lag 0",
-            lambda: (not counted or self.taken_in() >= total) and self.all_held(),
-            bound_s,
+            "a commit of all", lambda: self.watch.all_committed() and self.all_held(), bound_s
         )
-        left_s = max(_LOOK_S, deadline - time.monotonic())
-        self.wait("a commit of all", self.watch.all_committed, left_s)
+        while (counted := self.taken_in()) < total:
+            if time.monotonic() > deadline:
+                self.notes.append(f"{counted} of {total} records are counted, all are committed")
+                break
+            time.sleep(_LOOK_S)
         began = self.healed_at or time.monotonic()
         self.recovered_s = round(max(0.0, time.monotonic() - began), 2)
         self._wait_still()

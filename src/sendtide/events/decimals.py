@@ -12,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-__all__ = ["LARGEST", "LONGEST", "SMALLEST", "write_digits", "write_double"]
-__all__ += ["write_single"]
+__all__ = ["LARGEST", "LONGEST", "SMALLEST", "write_digits", "write_double", "write_single"]
 
 LONGEST: Final = 25
 """Bytes of the longest number written."""
@@ -21,16 +20,19 @@ SMALLEST: Final = 1e-290
 LARGEST: Final = 1e17
 """Magnitudes that can be written, 0 apart: from SMALLEST to below LARGEST."""
 
-_POWERS: Final = 10.0 ** np.arange(23)
+_EXACT: Final = 22
+_POWERS: Final = 10.0 ** np.arange(_EXACT + 1)
 """Those that a double holds exactly."""
 _SPLIT: Final = 134_217_729.0
-_EXACT: Final = 22
 _DIGITS: Final = 17
+"""That always tell a double; for most that people write, `_FEW` do."""
 _FEW: Final = 15
-_SINGLE_DIGITS: Final = (6, 10)
-"""Nine always do (IEEE 754-2019, section 5.12.2)."""
+_SINGLE_LEAST: Final = 6
+_SINGLE_DIGITS: Final = 9
+"""That always tell a float32 (IEEE 754-2019, section 5.12.2)."""
 _SINGLE_SMALLEST: Final = 1e-5
 _SINGLE_LARGEST: Final = 1e6
+"""From one to below the other a float32 is written in its own digits, else as a double."""
 _FROM: Final = 10 ** (_DIGITS - 1)
 _TENS: Final = np.array([48 + pair // 10 for pair in range(100)], np.uint8)
 _ONES: Final = np.array([48 + pair % 10 for pair in range(100)], np.uint8)
@@ -56,9 +58,9 @@ def _times(high: float, low: float, factor: float) -> Any:
 def _significand(value: float, power: int) -> int:
     """The whole number nearest to value * 10 ** power, which is below 2 ** 63."""
     high, low = value, 0.0
-    while power > 22:
-        high, low = _times(high, low, _POWERS[22])
-        power -= 22
+    while power > _EXACT:
+        high, low = _times(high, low, _POWERS[_EXACT])
+        power -= _EXACT
     high, low = _times(high, low, _POWERS[power])
     return int(high) + int(np.rint(high - np.floor(high) + low))
 
@@ -86,10 +88,11 @@ def write_double(out: Any, at: int, value: float) -> int:
     if value == 0.0:
         out[at], out[at + 1], out[at + 2] = 48, 46, 48
         return at + 3
-    power = _DIGITS - 1 + _places(value)
-    digits = _few(value, power - 2) if 2 <= power <= _EXACT + 2 else 0
+    places = _places(value)
+    digits = _few(value, places + _FEW - 1)
     if digits:
-        return int(_write_number(out, at, digits, _FEW, _FEW - 1 - (power - 2)))
+        return int(_write_number(out, at, digits, _FEW, -places))
+    power = places + _DIGITS - 1
     digits = _significand(value, power)
     if digits < _FROM:  # the estimate of the power went over a power of ten
         power += 1
@@ -110,7 +113,7 @@ def write_single(out: Any, at: int, value: float) -> int:
         out[at] = 45
         at += 1
     power, same = _places(size), np.float32(size)
-    for count in range(_SINGLE_DIGITS[0], _SINGLE_DIGITS[1]):
+    for count in range(_SINGLE_LEAST, _SINGLE_DIGITS + 1):
         scale = _POWERS[power + count - 1]
         digits = np.rint(size * scale)
         if np.float32(digits / scale) == same:
@@ -135,11 +138,15 @@ def _places(value: float) -> int:
 
 @njit(cache=True)
 def _few(value: float, power: int) -> int:
-    """Fifteen digits, if a reader makes the same double of them; else 0.
+    """Value * 10 ** power, if it has fifteen digits and a reader makes the same double of them.
+
+    Else 0.
 
     Quotient and divisor are doubles, so the division is what a reader does (Clinger 1990, "How to
     read floating point numbers accurately").
     """
+    if not 0 <= power <= _EXACT:
+        return 0
     digits = np.rint(value * _POWERS[power])
     few = _FROM // 100 <= digits < _FROM // 10 and digits / _POWERS[power] == value
     return int(digits) if few else 0
