@@ -79,12 +79,12 @@ def _trial(plan: Plan, cluster: Cluster, pipeline: Pipeline) -> dict[str, Any]:
         Scenario(clients=plan.clients, recipients=plan.recipients, request_share=0.0)
     )
     with closing(RedisReader(cluster.redis, patience_s=5.0)) as reader:
-        workers = _workers(plan, cluster, pipeline)
+        workers = _workers(plan, cluster, pipeline, "learning")
         _lay_out(cluster, pipeline, "known", plan.recipients, _known(plan, simulator))
         _counted(reader, pipeline, cluster, "in", plan.recipients)
         cluster.end(workers, timeout_s=120.0)
         _lay_out(cluster, pipeline, "requests", plan.emails, _requests(plan, simulator))
-        workers = _workers(plan, cluster, pipeline)
+        workers = _workers(plan, cluster, pipeline, "answering")
         costs = _Costs(workers, cluster)
         seconds, answered = _counted(
             reader, pipeline, cluster, "predictions", plan.emails, costs.begin
@@ -136,8 +136,14 @@ def _predicted(reader: RedisReader, pipeline: Pipeline) -> int:
     return sum(table.get("predictions", 0) for table in tables)
 
 
-def _workers(plan: Plan, cluster: Cluster, pipeline: Pipeline) -> list[ServerProcess]:
-    group = pipeline.topics.prefix.rstrip(".")
+def _workers(
+    plan: Plan, cluster: Cluster, pipeline: Pipeline, doing: str
+) -> list[ServerProcess]:
+    """Start all, in a group of their own: they go on from the snapshots of those before.
+
+    The embedded broker forms no group again whose leader has left together with the others.
+    """
+    group = f"{pipeline.topics.prefix}{doing}"
     return [cluster.start_worker(number, "--group", group) for number in range(1, plan.workers + 1)]
 
 
@@ -188,6 +194,7 @@ def _counted(
     `begin` is called at the first.
     """
     seen: list[tuple[float, int]] = []
+    asked = time.perf_counter()
     with progress() as bar:
         task = bar.add_task("answered" if what == "predictions" else "learned", total=wanted)
         while not seen or seen[-1][1] < wanted:
@@ -197,7 +204,7 @@ def _counted(
             if done and (not seen or done != seen[-1][1]):
                 seen.append((time.perf_counter(), done))
                 bar.update(task, completed=done)
-            _refuse_silence(seen, done, wanted)
+            _refuse_silence(seen[-1][0] if seen else asked, done, wanted)
             cluster.check()
             time.sleep(_LOOK_S)
     if len(seen) < 2:
@@ -212,7 +219,7 @@ def _count(reader: RedisReader, pipeline: Pipeline, what: str) -> int:
     return summed_events(reader.totals(), pipeline)[what]
 
 
-def _refuse_silence(seen: Sequence[tuple[float, int]], done: int, wanted: int) -> None:
-    if seen and time.perf_counter() - seen[-1][0] > _QUIET_S:
+def _refuse_silence(moved_at: float, done: int, wanted: int) -> None:
+    if time.perf_counter() - moved_at > _QUIET_S:
         msg = f"{done:,} of {wanted:,} were counted, then nothing; look at the workers' logs"
         raise Unavailable(msg)

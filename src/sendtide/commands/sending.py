@@ -33,6 +33,7 @@ class Sender:
         self._prefix = prefix
         self._producer = Producer(
             {
+                "compression.type": "lz4",  # records of one topic are much alike
                 **servers.client(),
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,  # a retry stores nothing twice
