@@ -185,6 +185,7 @@ def erase(
     pending: Any,
     keys: Any,
     values: Any,
+    changed: Any,
 ) -> None:
     """Forget all of a recipient but that it was erased. Its sends in due buckets go when due."""
     person = people[row]
@@ -201,7 +202,7 @@ def erase(
     person.sends = person.opens = person.clicks = person.prompt = 0
     person.period = 0
     person.period_sends = person.period_opens = np.uint64(0)
-    person.erased, person.changed = 1, 0
+    person.erased, changed[row] = 1, 0
     rhythm[row, :] = 0
     waiting[row, :] = 0
 
@@ -317,6 +318,7 @@ def settle(
     people: Any,
     rhythm: Any,
     waiting: Any,
+    changed: Any,
     within_ms: Any,
 ) -> None:
     """Merge retired sends into their recipients and free their rows."""
@@ -325,5 +327,5 @@ def settle(
         recipient = pending[row].recipient
         if pending[row].bounced == 0:
             _merge(pending[row], recipient, people, rhythm, waiting, within_ms)
-        people[recipient].changed = max(people[recipient].changed, SETTLED)
+        changed[recipient] = max(changed[recipient], SETTLED)
         _unlink_pending(row, pending, free, people)

@@ -64,6 +64,7 @@ class RecipientPartition:
         self._index = new_places(0)
         self._people_count = np.zeros(1, np.int64)
         self.people = np.zeros(64, RECIPIENT)
+        self.changed = np.zeros(64, np.uint8)
         self.clients, self.profiles = Codes(1), Codes(2)
         self.rhythm = np.zeros((64, RHYTHM), np.uint8)
         self.waiting = np.zeros((64, WAITING), np.uint16)
@@ -128,6 +129,7 @@ class RecipientPartition:
                 self._index,
                 self.people,
                 self._people_count,
+                self.changed,
                 self._base(),
                 self.pending,
                 self.content,
@@ -167,6 +169,7 @@ class RecipientPartition:
                 self._index,
                 self.people,
                 self._people_count,
+                self.changed,
                 self.pending,
                 self._by_identity,
                 self.orphans,
@@ -220,15 +223,15 @@ class RecipientPartition:
 
     def take_changed(self) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Recipients whose records changed since the last call: rows, and which had an event."""
-        rows = np.flatnonzero(self.people["changed"][: self.recipients]).astype(np.int32)
-        heard = self.people["changed"][rows] == HEARD
-        self.people["changed"][rows] = 0
+        rows = np.flatnonzero(self.changed[: self.recipients]).astype(np.int32)
+        heard = self.changed[rows] == HEARD
+        self.changed[rows] = 0
         return rows, heard
 
     def mark_changed(self, rows: NDArray[np.int32], heard: Any = False) -> None:
         """Put back what could not be written; heard: as `take_changed` gave it."""
         why = np.where(heard, HEARD, SETTLED)
-        self.people["changed"][rows] = np.where(self.people["erased"][rows], 0, why)
+        self.changed[rows] = np.where(self.people["erased"][rows], 0, why)
 
     def mark_all_changed(self) -> None:
         """Let the next takes hold everybody: what had been written is no longer there."""
@@ -300,7 +303,7 @@ class RecipientPartition:
     def _room_for_people(self, rows: int) -> None:
         needed = self.recipients + rows
         self._index = fitting_places(self._index, self.people, self.recipients, needed)
-        for name in ("people", "rhythm", "waiting"):
+        for name in ("people", "changed", "rhythm", "waiting"):
             setattr(self, name, grown(getattr(self, name), needed))
 
     def _room_for_pending(self, rows: int) -> None:
@@ -327,7 +330,7 @@ class RecipientPartition:
         labels = None
         if len(rows):
             labels = self._examples(rows, labelled=True)
-            np.maximum.at(self.people["changed"], self.pending["recipient"][rows], SETTLED)
+            np.maximum.at(self.changed, self.pending["recipient"][rows], SETTLED)
             self._settle(rows[self.pending["labelled"][rows] == 0])
         waited = self.due.to_retire(due_ms, self.pending, self._pending_free, self._by_identity)
         self._settle(waited)
@@ -335,7 +338,8 @@ class RecipientPartition:
 
     def _settle(self, rows: NDArray[np.int32]) -> None:
         within_ms = self.settings.machine_within_ms
-        settle(rows, self.pending, self._pending_free, self.people, *self._base(), within_ms)
+        tables = self.people, *self._base(), self.changed
+        settle(rows, self.pending, self._pending_free, *tables, within_ms)
 
     def _examples(self, rows: NDArray[np.int32], *, labelled: bool) -> Columns:
         """EXAMPLE_COLUMNS of pending rows; client and segment are hashes still."""

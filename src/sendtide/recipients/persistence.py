@@ -28,7 +28,7 @@ Columns = dict[str, NDArray[Any]]
 _VERSION = 5
 """Raised with every change of what the columns are or mean; older snapshots are then replayed."""
 _BASE = ("rhythm", "waiting")
-_LINKS = ("next", "due_next", "pending", "changed")
+_LINKS = ("next", "due_next", "pending")
 _CODES = ("client", "profile")
 _ROWS_AT_ONCE = 4_096
 """Of recipients 320 kB."""

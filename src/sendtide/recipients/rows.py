@@ -45,6 +45,7 @@ def send_rows(
     index: Any,
     people: Any,
     people_count: Any,
+    changed: Any,
     base: Any,
     pending: Any,
     content: Any,
@@ -68,7 +69,7 @@ def send_rows(
         placed[i] = NONE
         if tombstone[i]:
             row = locate(code[i], ids[i, 0], ids[i, 1], index, people, people_count, True)
-            erase(row, people, *base, pending, *by_identity)
+            erase(row, people, *base, pending, *by_identity, changed)
             forget_orphans(client[i], ids[i, 0], ids[i, 1], orphans, orphan_free, by_message)
             buckets[i] = APPLIED
             continue
@@ -95,7 +96,7 @@ def send_rows(
         if time_ms[i] >= person.profile_ms:
             person.profile_ms, person.profile = time_ms[i], profile[i]
         person.newest_ms = max(person.newest_ms, time_ms[i])
-        person.changed = HEARD  # its record tells how many were sent, whether or not more follows
+        changed[row] = HEARD  # its record tells how many were sent, whether or not more follows
         send = add_pending(identity[i], row, time_ms[i], offset[i], pending, pending_free, people)
         placed[i] = send
         pending[send].hour, pending[send].segment = hours[i], segment[i]
@@ -107,7 +108,7 @@ def send_rows(
         pending[send].due_next = heads[place]
         heads[place] = send
         waiting = orphans, orphan_free, by_message
-        meet_orphans(send, row, pending, people, *waiting, horizon_ms, within_ms)
+        meet_orphans(send, row, pending, people, changed, *waiting, horizon_ms, within_ms)
     return admitted
 
 
@@ -117,6 +118,7 @@ def meet_orphans(
     row: Any,
     pending: Any,
     people: Any,
+    changed: Any,
     orphans: Any,
     free: Any,
     by_message: Any,
@@ -133,7 +135,7 @@ def meet_orphans(
         after = found.next
         facts = found.time_ms, found.kind, found.machine
         if match(pending[send], people[row], *facts, horizon_ms, within_ms):
-            people[row].changed = HEARD
+            changed[row] = HEARD
         found.next = free[0]
         found.message = np.uint64(0)
         free[0] = orphan
@@ -195,6 +197,7 @@ def engagement_rows(
     index: Any,
     people: Any,
     people_count: Any,
+    changed: Any,
     pending: Any,
     by_identity: Any,
     orphans: Any,
@@ -232,7 +235,7 @@ def engagement_rows(
             owner = pending[send].recipient
             facts = time_ms[i], kind[i], machine[i]
             if match(pending[send], people[owner], *facts, horizon_ms, within_ms):
-                people[owner].changed = HEARD
+                changed[owner] = HEARD
         elif time_ms[i] >= sends_floor_ms and (
             find(sends_seen[0], sends_seen[1], message[i]) == EMPTY
             and find(sends_seen[2], sends_seen[3], message[i]) == EMPTY

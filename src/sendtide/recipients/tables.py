@@ -76,7 +76,6 @@ RECIPIENT: Final = np.dtype(
         ("prompt", "u2"),  # opens that came at once; see `machines`
         ("period", "i2"),  # newest period with a retired send, the first of the two words above
         ("erased", "u1"),
-        ("changed", "u1"),  # since it was last written: 0, SETTLED or HEARD
     ]
 )
 PENDING: Final = np.dtype(
