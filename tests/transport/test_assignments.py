@@ -46,7 +46,8 @@ class Member:
         self.seen = []
         self.owner = owner
         self.app = broker.app(
-            Settings(copartition=[topics], owner=owner, revoke_timeout_s=5, **settings), group
+            Settings(owner=owner, revoke_timeout_s=5, **({"copartition": [topics]} | settings)),
+            group,
         )
         for topic in topics:
             self._agent(topic)
@@ -267,6 +268,37 @@ def test_an_owner_that_fails_to_recover_stops_the_app(broker):
         async with running(member.app):
             await until(lambda: member.app.crashed, "the crash")
             assert isinstance(member.app.crash_reason, OSError)
+
+    asyncio.run(run())
+
+
+def test_who_joins_later_gets_its_share_of_both_kinds_of_work(broker):
+    """Without companions the one that was first may keep all of one topic, and give all of the
+    other.
+    """
+    leader, companion = broker.topic(4, "sends"), broker.topic(4, "examples")
+
+    def shares(member):
+        held = member.held()
+        return [sum(t == topic for t, _ in held) for topic in (leader, companion)]
+
+    async def run():
+        group = broker.topic(1, "group")
+        members = [
+            Member(
+                broker,
+                group,
+                [leader, companion],
+                Owner(),
+                copartition=[[leader]],
+                companions={companion: (leader, 4)},
+            )
+            for _ in range(2)
+        ]
+        async with running(members[0].app):
+            await until(lambda: shares(members[0]) == [4, 4], "the first to hold all")
+            async with running(members[1].app):
+                await until(lambda: [shares(m) for m in members] == [[2, 2]] * 2, "equal shares")
 
     asyncio.run(run())
 

@@ -23,6 +23,26 @@ def test_a_unit_holds_the_same_partition_number_of_all_topics():
     }
 
 
+def test_a_companion_goes_where_its_leader_goes():
+    """As far as it has partitions; only the leader is subscribed to."""
+    groups = CopartitionGroups([["a", "b"]], {"x": ("a", 2)})
+    assert groups.subscription(["a", "b", "x"]) == ["a"]
+    assert groups.units([("a", 1), ("a", 2)]) == {
+        ("a", 1): frozenset({("a", 1), ("b", 1), ("x", 1)}),
+        ("a", 2): frozenset({("a", 2), ("b", 2)}),
+    }
+    groups.verify({"a": 4, "b": 4, "x": 2})
+    with pytest.raises(TopicMismatchError, match="x: 3, must be 2"):
+        groups.verify({"a": 4, "b": 4, "x": 3})
+
+
+@pytest.mark.parametrize("companions", [{"b": ("a", 2)}, {"x": ("b", 2)}])
+def test_a_companion_follows_a_leader_only(companions):
+    """Who follows cannot lead, and nobody follows twice."""
+    with pytest.raises(ConfigurationError, match="one of them follows"):
+        CopartitionGroups([["a", "b"]], companions)
+
+
 def test_a_topic_in_two_groups_is_refused():
     """It could not follow both leaders."""
     with pytest.raises(ConfigurationError, match="'b' is in two"):

@@ -187,7 +187,7 @@ def _ends(verdict: Verdict, kafka: str, pipeline: Pipeline, group: str, snapshot
     stages = {"recipients": INPUTS, "clients": (EXAMPLES,)}
     try:
         for stage, topics in stages.items():
-            store = SnapshotStore(snapshots, stage)
+            store = SnapshotStore(snapshots, pipeline.topics.prefix + stage)
             for number in range(pipeline.topics.partitions_of(topics[0])):
                 newest = store.newest(number)
                 written = newest[0].offsets if newest else {}

@@ -55,7 +55,8 @@ class _Acknowledged:
 
 def replayed(kafka: str, pipeline: Pipeline, snapshots: str) -> Clean:
     """Replay all partitions of stage A and compare digests with the newest snapshots'."""
-    clean, store = Clean(), SnapshotStore(snapshots, "recipients")
+    clean = Clean()
+    store = SnapshotStore(snapshots, f"{pipeline.topics.prefix}recipients")
     for number in range(pipeline.topics.partitions):
         stage = _stage(pipeline, store)
         state, made = _replay(kafka, stage, number)

@@ -41,7 +41,7 @@ _PARTITIONS: Final = 4
 
 def _newest(folder: Path) -> list[Path]:
     """The newest manifest of each partition of stage A that has two at least."""
-    found = (sorted(place.glob("*.manifest")) for place in sorted(folder.glob("recipients/*")))
+    found = (sorted(place.glob("*.manifest")) for place in sorted(folder.glob("*recipients/*")))
     return [manifests[-1] for manifests in found if len(manifests) > 1]
 
 

@@ -169,7 +169,7 @@ def _exact(snapshots: Path, pipeline: Pipeline, simulator: Simulator, tail: I64)
         for row, pair in enumerate(zip(*map(np.ndarray.tolist, people.identifier), strict=True))
     }
     found = np.zeros(len(people), np.int64)
-    store = SnapshotStore(str(snapshots), "recipients")
+    store = SnapshotStore(str(snapshots), f"{pipeline.topics.prefix}recipients")
     for number in range(pipeline.topics.partitions):
         snapshot = store.newest(number)
         if snapshot is None:

@@ -136,9 +136,7 @@ def _predicted(reader: RedisReader, pipeline: Pipeline) -> int:
     return sum(table.get("predictions", 0) for table in tables)
 
 
-def _workers(
-    plan: Plan, cluster: Cluster, pipeline: Pipeline, doing: str
-) -> list[ServerProcess]:
+def _workers(plan: Plan, cluster: Cluster, pipeline: Pipeline, doing: str) -> list[ServerProcess]:
     """Start all, in a group of their own: they go on from the snapshots of those before.
 
     The embedded broker forms no group again whose leader has left together with the others.

@@ -46,9 +46,14 @@ class Ownership:
         compare_partitions(wanted, found)
         self._moves.append(time.monotonic())
         starts: dict[TopicPartition, int] = {}
-        for stage, number in self._units(partitions):
-            offsets = await stage.assigned(number)
-            starts |= {(topic, number): offset for topic, offset in offsets.items()}
+        try:
+            for stage, number in self._units(partitions):
+                offsets = await stage.assigned(number)
+                starts |= {(topic, number): offset for topic, offset in offsets.items()}
+        except BaseException:  # taken away meanwhile: none of it may be worked on
+            for stage, number in self._units(partitions):
+                stage.lost(number)
+            raise
         return starts
 
     async def revoked(self, partitions: Set[TopicPartition]) -> None:

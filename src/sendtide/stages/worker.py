@@ -30,7 +30,14 @@ from sendtide.stages.topic_watch import TopicWatch
 from sendtide.stages.warm_up import warm_up
 from sendtide.stages.watchdog import Watchdog, show_on_signal
 from sendtide.state import SnapshotStore
-from sendtide.transport import Settings, Tenure, TopicPartition, chunk_topic, configure
+from sendtide.transport import (
+    Companions,
+    Settings,
+    Tenure,
+    TopicPartition,
+    chunk_topic,
+    configure,
+)
 from sendtide.transport import run_worker as run_app
 from sendtide.transport.driver import register
 
@@ -107,7 +114,10 @@ class Worker:
             "transact": self._transact if self.transactional_id else None,
             "sink": self._new_sink(),
             "snapshots": SnapshotStore(
-                url, group, pipeline.snapshots.keep, key=self.settings.snapshot_key
+                url,
+                pipeline.topics.prefix + group,  # two deployments may share a folder
+                pipeline.snapshots.keep,
+                key=self.settings.snapshot_key,
             ),
             "offsets": self._offsets,
             "on_failure": self._end,
@@ -136,12 +146,12 @@ class Worker:
         self.app.loop.create_task(self.app.crash(error))
 
     def _add_agents(self) -> None:
-        copartition = [self.recipients.topics]
         configure(
             self.app,
             Settings(
                 rdkafka=dict(self.settings.kafka_config),
-                copartition=copartition,
+                copartition=[self.recipients.topics],
+                companions=self._companions(),
                 owner=self._ownership,
                 transactional_id=self.transactional_id,
                 transaction_interval_s=self.settings.pipeline.outputs.commit_interval_ms / 1000,
@@ -154,6 +164,14 @@ class Worker:
             for topic in stage.topics:
                 name = topic.replace(".", "_").replace("-", "_")
                 self.app.agent(chunk_topic(self.app, topic), name=name)(_body(stage))
+
+    def _companions(self) -> Companions:
+        """Clients' partitions beside recipients' of the same number: each worker has both kinds."""
+        topics = self.settings.pipeline.topics
+        learners = topics.partitions_of(EXAMPLES)
+        if learners > topics.partitions:
+            return {}
+        return {topics.full_name(EXAMPLES): (self.recipients.topics[0], learners)}
 
     def _add_loops(self) -> None:
         pipeline = self.settings.pipeline

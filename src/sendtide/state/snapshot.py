@@ -70,7 +70,7 @@ class SnapshotStore:
     """Snapshots of one group's partitions. Blocks; call it in a thread.
 
     Args:
-        url: folder or fsspec URL. group: name of the stage. keep: snapshots kept per partition.
+        url: folder or fsspec URL. group: prefix of the topics and name of the stage. keep: snapshots kept per partition.
         key: secret to sign with; b"": none are signed, and signatures are not looked at.
         largest_bytes: columns above that are neither written nor read.
     """

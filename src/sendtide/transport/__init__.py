@@ -38,7 +38,7 @@ from sendtide.transport.errors import (
 )
 from sendtide.transport.owner import PartitionOwner
 from sendtide.transport.partitioner import partition_of
-from sendtide.transport.rebalance import TopicPartition
+from sendtide.transport.rebalance import Companions, TopicPartition
 from sendtide.transport.records import KeyedRecords, Record
 from sendtide.transport.settings import ONE_REQUEST, Settings, configure
 from sendtide.transport.topic import chunk_topic
@@ -51,6 +51,7 @@ __all__ = [
     "BatchProducer",
     "Chunk",
     "ChunkAbandonedError",
+    "Companions",
     "ConfigurationError",
     "Delivery",
     "DeliveryError",

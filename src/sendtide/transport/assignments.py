@@ -6,9 +6,9 @@
                  │ taken away             ▲ revoked, or the app stops
                  └──► gone     RUNNING ───┴─ lost ──► gone      (no commit)
 
-A unit is one partition number of a copartition group. Units live side by side: one that recovers
-holds up no other. Everything here runs in the event loop; the poll thread reports through
-`LoopListener` and waits only while partitions are revoked.
+A unit is one partition number of a copartition group and its companions. Units live side by side:
+one that recovers holds up no other. Everything here runs in the event loop; the poll thread reports
+through `LoopListener` and waits only while partitions are revoked.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Consumer(base.Consumer):
             msg = "processing_guarantee exactly_once is Faust's own and not supported here"
             raise ConfigurationError(msg)
         self.settings = settings_of(self.app)
-        self.groups = CopartitionGroups(self.settings.copartition)
+        self.groups = CopartitionGroups(self.settings.copartition, self.settings.companions)
         self.in_flight = InFlight(
             self.settings.max_bytes, self.settings.max_chunks, self.settings.max_events
         )
@@ -88,7 +88,7 @@ class Consumer(base.Consumer):
         """Subscribe to the leaders of `topics`, and let the app go on without an assignment.
 
         Raises:
-            TopicMismatchError: copartitioned topics differ in partitions.
+            TopicMismatchError: copartitioned topics differ in partitions, or a companion has grown.
             ConfigurationError: the app uses something that this transport does not have.
         """
         wanted = {topic for topic in topics if not topic.endswith("-__assignor-__leader")}
@@ -97,9 +97,8 @@ class Consumer(base.Consumer):
         if self._poller is None:
             self._poller = self._new_poller()
             self._broker = Broker(self._config)
-        if self.settings.copartition:
+        if members := self.groups.topics():
             assert self._broker is not None
-            members = {t for group in self.settings.copartition for t in group}
             self.groups.verify(await self._broker.partition_counts(members))
         self._poller.subscribe(self.groups.subscription(wanted))
         # A member may get nothing, and a group takes its time: the app is up without it.

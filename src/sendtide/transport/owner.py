@@ -13,8 +13,8 @@ __all__ = ["PartitionOwner"]
 class PartitionOwner(Protocol):
     """Called in the event loop; partitions that stay are never mentioned and go on meanwhile.
 
-    Each call is about one unit: a partition number of a copartition group, or one partition of a
-    topic that stands alone. Units are recovered side by side.
+    Each call is about one unit: a partition number of a copartition group and its companions, or
+    one partition of a topic that stands alone. Units are recovered side by side.
     """
 
     async def assigned(

@@ -12,6 +12,7 @@ from yarl import URL
 
 from sendtide.transport.errors import ConfigurationError
 from sendtide.transport.owner import PartitionOwner
+from sendtide.transport.rebalance import Companions
 
 __all__ = [
     "ONE_REQUEST",
@@ -38,6 +39,7 @@ class Settings:
     rdkafka: librdkafka options for every client (TLS, SASL, timeouts), passed through unchanged;
         never logged. consumer, producer: the same for one kind of client only.
     copartition: groups of topic names, leader first, whose equal partition numbers stay together.
+    companions: topics that go with a leader so that work is shared evenly; see `rebalance`.
     owner: decides start positions and is told of revocations.
     chunk_messages: most messages of one fetch, over all partitions, and of one chunk.
     fetch_bytes: aimed at per fetch; with large messages fewer are fetched at a time.
@@ -58,6 +60,7 @@ class Settings:
     consumer: Mapping[str, Any] = field(default_factory=dict, repr=False)
     producer: Mapping[str, Any] = field(default_factory=dict, repr=False)
     copartition: Sequence[Sequence[str]] = ()
+    companions: Companions = field(default_factory=dict)
     owner: PartitionOwner | None = None
     chunk_messages: int = 20_000
     fetch_bytes: int = 16 << 20
