@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -78,13 +80,17 @@ def _trial(plan: Plan, cluster: Cluster, pipeline: Pipeline) -> dict[str, Any]:
     simulator = Simulator(
         Scenario(clients=plan.clients, recipients=plan.recipients, request_share=0.0)
     )
-    with closing(RedisReader(cluster.redis, patience_s=5.0)) as reader:
-        workers = _workers(plan, cluster, pipeline, "learning")
+    with (
+        closing(RedisReader(cluster.redis, patience_s=5.0)) as reader,
+        TemporaryDirectory(dir=plan.data, prefix="trial-") as snapshots,
+    ):
+        start = partial(_workers, plan, cluster, pipeline, snapshots)
+        workers = start("learning")
         _lay_out(cluster, pipeline, "known", plan.recipients, _known(plan, simulator))
         _counted(reader, pipeline, cluster, "in", plan.recipients)
         cluster.end(workers, timeout_s=120.0)
         _lay_out(cluster, pipeline, "requests", plan.emails, _requests(plan, simulator))
-        workers = _workers(plan, cluster, pipeline, "answering")
+        workers = start("answering")
         costs = _Costs(workers, cluster)
         seconds, answered = _counted(
             reader, pipeline, cluster, "predictions", plan.emails, costs.begin
@@ -136,13 +142,15 @@ def _predicted(reader: RedisReader, pipeline: Pipeline) -> int:
     return sum(table.get("predictions", 0) for table in tables)
 
 
-def _workers(plan: Plan, cluster: Cluster, pipeline: Pipeline, doing: str) -> list[ServerProcess]:
+def _workers(
+    plan: Plan, cluster: Cluster, pipeline: Pipeline, snapshots: str, doing: str
+) -> list[ServerProcess]:
     """Start all, in a group of their own: they go on from the snapshots of those before.
 
     The embedded broker forms no group again whose leader has left together with the others.
     """
-    group = f"{pipeline.topics.prefix}{doing}"
-    return [cluster.start_worker(number, "--group", group) for number in range(1, plan.workers + 1)]
+    own = ("--group", f"{pipeline.topics.prefix}{doing}", "--snapshots", snapshots)
+    return [cluster.start_worker(number, *own) for number in range(1, plan.workers + 1)]
 
 
 def _known(plan: Plan, simulator: Simulator) -> Iterator[Records]:

@@ -70,8 +70,8 @@ class SnapshotStore:
     """Snapshots of one group's partitions. Blocks; call it in a thread.
 
     Args:
-        url: folder or fsspec URL. group: prefix of the topics and name of the stage. keep: snapshots kept per partition.
-        key: secret to sign with; b"": none are signed, and signatures are not looked at.
+        url: folder or fsspec URL. group: prefix of the topics and name of the stage.
+        keep: snapshots kept per partition. key: secret to sign with; b"": none are signed, and signatures are not looked at.
         largest_bytes: columns above that are neither written nor read.
     """
 
