@@ -34,6 +34,11 @@ _ROWS_AT_ONCE = 4_096
 """Of recipients 320 kB."""
 
 
+def _with_room(rows: int) -> int:
+    """Rows to make place for: without some to spare the first new one would copy all the others."""
+    return rows + rows // 4
+
+
 def _in_flight(state: RecipientPartition) -> NDArray[np.int64]:
     used = int(state._pending_free[1])
     rows = state.pending[:used]
@@ -90,13 +95,13 @@ def _restored(state: RecipientPartition, columns: Columns) -> RecipientPartition
     n = len(columns["people.high"])
     state.clients = Codes.restored(columns["clients"])
     state.profiles = Codes.restored(columns["profiles"])
-    state._room_for_people(n)
+    state._room_for_people(_with_room(n))
     _fill(state.people[:n], columns, "people")
     state.people["pending"][:n] = NONE
     for name in _BASE:
         getattr(state, name)[:n] = columns[f"base.{name}"]
     state._people_count[0] = n
-    state._index = placed(state.people, n, n)
+    state._index = placed(state.people, n, _with_room(n))
     made = Creatives.of(np.frombuffer(columns["creatives"].tobytes(), CREATIVE))
     state.creatives.add(made, state.pending)
     _restore_pending(state, _structured(columns, "pending", PENDING), columns["pending.content"])
@@ -140,7 +145,7 @@ def _restore_pending(
     state: RecipientPartition, rows: NDArray[Any], content: NDArray[np.float32]
 ) -> None:
     n = len(rows)
-    state._room_for_pending(n)
+    state._room_for_pending(_with_room(n))
     state.pending[:n] = rows
     state.content[:n] = content
     state._pending_free[:] = NONE, n

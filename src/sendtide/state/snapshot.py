@@ -22,10 +22,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import mmap
 import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import fsspec
@@ -39,7 +41,7 @@ __all__ = ["Manifest", "SnapshotStore"]
 
 logger = logging.getLogger(__name__)
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _LARGEST_BYTES: Final = 16 << 30
 """Of columns: thirty times what ten million recipients take."""
 _LARGEST_MANIFEST_BYTES: Final = 64 << 10
@@ -71,7 +73,8 @@ class SnapshotStore:
 
     Args:
         url: folder or fsspec URL. group: prefix of the topics and name of the stage.
-        keep: snapshots kept per partition. key: secret to sign with; b"": none are signed, and signatures are not looked at.
+        keep: snapshots kept per partition.
+        key: secret to sign with; b"": none are signed, and signatures are not looked at.
         largest_bytes: columns above that are neither written nor read.
     """
 
@@ -110,7 +113,7 @@ class SnapshotStore:
             Unavailable: it cannot be written; the older ones are untouched.
             Fenced: a later owner of the partition has written one.
         """
-        parts = packed_parts(meta, columns)
+        parts = packed_parts(meta, columns, verified=True)
         size = sum(map(len, parts))
         if size > self._largest_bytes:
             msg = f"snapshot of {self._group}/{partition} has {size} bytes; allowed are "
@@ -187,13 +190,20 @@ class SnapshotStore:
             raise CorruptData(msg)
         return (manifest, *unpack(data, verified=True))
 
-    def _get(self, path: str, size: int, largest: int) -> bytes:
-        """Read a file of exactly this size; looked at first, so that none fills the memory."""
+    def _get(self, path: str, size: int, largest: int) -> bytes | memoryview:
+        """Read a file of exactly this size; looked at first, so that none fills the memory.
+
+        A local one is mapped, which costs no memory and no copy: it was renamed there whole, and
+        nobody writes into it any more.
+        """
         there = self._fs.size(path)
         if not 0 < size <= largest or there != size:
             msg = f"{posixpath.basename(path)} has {there} bytes; {size} are expected, "
             msg += f"{largest} allowed"
             raise CorruptData(msg)
+        if self._local:
+            with Path(path).open("rb") as file:
+                return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
         data: bytes = self._fs.cat_file(path)
         return data
 
@@ -237,7 +247,7 @@ class SnapshotStore:
 
 
 def _digest(parts: Sequence[bytes | memoryview]) -> str:
-    digest = hashlib.blake2b(digest_size=32)
+    digest = hashlib.sha256()  # processors have instructions for it: twice as fast as BLAKE2
     for part in parts:
         digest.update(part)
     return digest.hexdigest()

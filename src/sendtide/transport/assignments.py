@@ -109,14 +109,15 @@ class Assignment:
     def _compare_start(self, first: int) -> None:
         if self.start is None or first == self.start:
             return
+        level = logging.INFO
         if first > self.start:
-            what = "what lay between was deleted or compacted"
+            what = "between are ends of transactions, or records deleted or compacted"
         else:
+            level = logging.WARNING
             what = "the log is shorter than the group remembers; its offset is forgotten"
             self.ledger = PartitionLedger(None)
-        _log.warning(
-            "%s/%d: asked for offset %d, got %d: %s", *self.partition, self.start, first, what
-        )
+        place = *self.partition, self.start, first
+        _log.log(level, "%s/%d: asked for offset %d, got %d: %s", *place, what)
 
     def begin(self, first: int, next_offset: int, size: int, envelope: Envelope) -> None:
         """Note work handed over, with the envelope it went in."""
