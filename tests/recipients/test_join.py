@@ -395,3 +395,16 @@ def test_columns_of_unequal_lengths_are_refused(length):
     columns["people.opens"] = np.resize(columns["people.opens"], length)
     with pytest.raises(CorruptData, match="does not fit"):
         restore(3, SETTINGS, meta, columns)
+
+
+def test_the_first_new_recipient_after_a_restart_copies_nobody():
+    """A restored state has room to spare: growing would copy all of it while records wait."""
+    state = RecipientPartition(3, SETTINGS)
+    person = {"time": START, "client": 11, "subject": None}
+    apply(state, 0, [{**person, "id": i, "person": i} for i in range(1, 1_000)], 0)
+    state = restore(3, SETTINGS, *snapshot(state))
+    tables = state.people, state.pending, state.rhythm, state._index
+    apply(state, 0, [{**person, "id": 1_000 + i, "person": 1_000 + i} for i in range(100)], 999)
+    now = state.people, state.pending, state.rhythm, state._index
+    assert state.recipients == 1_099
+    assert all(table is before for table, before in zip(now, tables, strict=True))
