@@ -79,8 +79,12 @@ def _repeat(plan: Plan, kafka: KafkaServers | None, redis: str | None) -> dict[s
 
 
 def preload(kafka: KafkaServers, pipeline: Pipeline, events: int) -> None:
-    """Put `events` sends and engagements of a simulated provider onto the topics."""
-    with Sender(kafka, pipeline.topics.prefix) as sender, progress() as bar:
+    """Put `events` sends and engagements of a simulated provider onto the topics.
+
+    Uncompressed: stock Faust's client has no codec for lz4.
+    """
+    prefix = pipeline.topics.prefix
+    with Sender(kafka, prefix, compression="none") as sender, progress() as bar:
         task = bar.add_task("preloaded", total=events)
         for records in lab.event_records(events, Scenario(request_share=0.0)):
             sender.send(records)

@@ -23,17 +23,20 @@ _QUEUED: Final = 200_000
 class Sender:
     """Sends `Records` in their order; leaving the `with` waits until all are stored.
 
-    prefix: of the topic names. `sent` counts records queued, `failed` those the broker refused.
+    prefix: of the topic names. compression: a codec, unless the settings of `servers` name one; for
+    readers that have none, "none". `sent` counts records queued, `failed` those the broker refused.
     """
 
-    def __init__(self, servers: KafkaServers, prefix: str = "") -> None:
+    def __init__(
+        self, servers: KafkaServers, prefix: str = "", *, compression: str = "lz4"
+    ) -> None:
         self.sent = 0
         self.failed = 0
         self._reason = ""
         self._prefix = prefix
         self._producer = Producer(
             {
-                "compression.type": "lz4",  # records of one topic are much alike
+                "compression.type": compression,  # records of one topic are much alike
                 **servers.client(),
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,  # a retry stores nothing twice
