@@ -25,7 +25,7 @@ from sendtide.state.seen import SeenSet
 __all__ = ["digest", "restore", "snapshot"]
 
 Columns = dict[str, NDArray[Any]]
-_VERSION = 5
+_VERSION = 6
 """Raised with every change of what the columns are or mean; older snapshots are then replayed."""
 _BASE = ("rhythm", "waiting")
 _LINKS = ("next", "due_next", "pending")

@@ -22,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import mmap
 import os
 import posixpath
 import re
@@ -32,6 +31,7 @@ from typing import Any, Final
 
 import fsspec
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.columns import packed_parts, unpack
@@ -193,8 +193,7 @@ class SnapshotStore:
     def _get(self, path: str, size: int, largest: int) -> bytes | memoryview:
         """Read a file of exactly this size; looked at first, so that none fills the memory.
 
-        A local one is mapped, which costs no memory and no copy: it was renamed there whole, and
-        nobody writes into it any more.
+        It is copied, not mapped: what the digest was computed of must not change afterwards.
         """
         there = self._fs.size(path)
         if not 0 < size <= largest or there != size:
@@ -202,8 +201,11 @@ class SnapshotStore:
             msg += f"{largest} allowed"
             raise CorruptData(msg)
         if self._local:
+            # NumPy asks for huge pages; a bytes object would be paged in 4 kB at a time.
+            buffer = np.empty(size, np.uint8)
             with Path(path).open("rb") as file:
-                return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+                file.readinto(buffer.data)  # cut off meanwhile: the digest will not fit
+            return buffer.data
         data: bytes = self._fs.cat_file(path)
         return data
 
