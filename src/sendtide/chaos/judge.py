@@ -27,7 +27,7 @@ from sendtide.events.records import unpack_recipients
 from sendtide.events.topics import DEAD_LETTERS, EXAMPLES, INPUTS, PREDICTIONS, SENDS
 from sendtide.pipeline import Pipeline
 from sendtide.sinks.topics import dead_letter_headers
-from sendtide.state import SnapshotStore
+from sendtide.stages.snapshots import snapshot_store
 from sendtide.transport import partition_of
 
 __all__ = ["Verdict", "expectation", "judge", "read_all", "taken_in", "totals"]
@@ -187,7 +187,7 @@ def _ends(verdict: Verdict, kafka: str, pipeline: Pipeline, group: str, snapshot
     stages = {"recipients": INPUTS, "clients": (EXAMPLES,)}
     try:
         for stage, topics in stages.items():
-            store = SnapshotStore(snapshots, pipeline.topics.prefix + stage)
+            store = snapshot_store(pipeline, stage, url=snapshots)
             for number in range(pipeline.topics.partitions_of(topics[0])):
                 newest = store.newest(number)
                 written = newest[0].offsets if newest else {}

@@ -20,6 +20,7 @@ from sendtide.stages.piece import Piece
 from sendtide.stages.positions import Positions
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.runtime import PartitionRuntime
+from sendtide.stages.snapshots import snapshot_store
 from sendtide.stages.stage import Held, Outputs
 from sendtide.state import SnapshotStore
 from sendtide.transport import Tenure
@@ -55,8 +56,7 @@ class _Acknowledged:
 
 def replayed(kafka: str, pipeline: Pipeline, snapshots: str) -> Clean:
     """Replay all partitions of stage A and compare digests with the newest snapshots'."""
-    clean = Clean()
-    store = SnapshotStore(snapshots, f"{pipeline.topics.prefix}recipients")
+    clean, store = Clean(), snapshot_store(pipeline, "recipients", url=snapshots)
     for number in range(pipeline.topics.partitions):
         stage = _stage(pipeline, store)
         state, made = _replay(kafka, stage, number)

@@ -33,7 +33,7 @@ from sendtide.pipeline import Pipeline
 from sendtide.recipients import restore
 from sendtide.sinks import RedisReader
 from sendtide.stages.recipient import join_settings
-from sendtide.state import SnapshotStore
+from sendtide.stages.snapshots import snapshot_store
 
 __all__ = ["Plan", "measure"]
 
@@ -169,7 +169,7 @@ def _exact(snapshots: Path, pipeline: Pipeline, simulator: Simulator, tail: I64)
         for row, pair in enumerate(zip(*map(np.ndarray.tolist, people.identifier), strict=True))
     }
     found = np.zeros(len(people), np.int64)
-    store = SnapshotStore(str(snapshots), f"{pipeline.topics.prefix}recipients")
+    store = snapshot_store(pipeline, "recipients", url=str(snapshots))
     for number in range(pipeline.topics.partitions):
         snapshot = store.newest(number)
         if snapshot is None:

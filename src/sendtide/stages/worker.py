@@ -25,11 +25,11 @@ from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.ownership import Ownership
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.settings import WorkerSettings
+from sendtide.stages.snapshots import snapshot_store
 from sendtide.stages.stage import Outputs, Stage
 from sendtide.stages.topic_watch import TopicWatch
 from sendtide.stages.warm_up import warm_up
 from sendtide.stages.watchdog import Watchdog, show_on_signal
-from sendtide.state import SnapshotStore
 from sendtide.transport import (
     Companions,
     Settings,
@@ -107,21 +107,17 @@ class Worker:
         )
 
     def _wiring(self, group: str) -> dict[str, Any]:
-        pipeline = self.settings.pipeline
-        url = self.settings.snapshots_url or pipeline.snapshots.url
+        settings = self.settings
         return {
             "send": lambda topic, records: self.app.producer.send_batch(topic, records),
             "transact": self._transact if self.transactional_id else None,
             "sink": self._new_sink(),
-            "snapshots": SnapshotStore(
-                url,
-                pipeline.topics.prefix + group,  # two deployments may share a folder
-                pipeline.snapshots.keep,
-                key=self.settings.snapshot_key,
+            "snapshots": snapshot_store(
+                settings.pipeline, group, url=settings.snapshots_url, key=settings.snapshot_key
             ),
             "offsets": self._offsets,
             "on_failure": self._end,
-            "session_timeout_s": self.settings.session_timeout_s,
+            "session_timeout_s": settings.session_timeout_s,
         }
 
     async def _transact(
