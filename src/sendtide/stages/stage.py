@@ -53,6 +53,8 @@ Transact = Callable[[Outputs, Tenure, Mapping[TopicPartition, int]], Awaitable[N
 
 _DELIVERIES: Final = 64
 """Chunks whose outputs may be under way at once, over all partitions of a stage."""
+_RESTORED_AT_ONCE: Final = 2
+"""Partitions of a stage: each has its snapshot in memory beside its state meanwhile."""
 
 
 class Stage(ABC, Generic[State]):
@@ -92,6 +94,7 @@ class Stage(ABC, Generic[State]):
         self._snapshots = snapshots
         self._offsets = offsets
         self._room = asyncio.Semaphore(_DELIVERIES)
+        self._restoring = asyncio.Semaphore(_RESTORED_AT_ONCE)
         self._session_timeout_s = session_timeout_s
 
     # -- what each stage adds -------------------------------------------------------------------
@@ -125,7 +128,8 @@ class Stage(ABC, Generic[State]):
     async def assigned(self, number: int) -> dict[str, int]:
         """Recover a partition; return the offset to fetch from by topic."""
         began, handover = time.monotonic(), Handover()
-        manifest, state, meta = await asyncio.to_thread(self._recover, number)
+        async with self._restoring:
+            manifest, state, meta = await asyncio.to_thread(self._recover, number)
         identities = await asyncio.to_thread(self._offsets.identities, self.topics)
         compare_identities(meta.get("topics", {}), identities)
         units = [(topic, number) for topic in self.topics]
