@@ -40,6 +40,7 @@ from sendtide.stages import stage as stage_module
 from sendtide.stages.piece import Piece
 from sendtide.stages.recipient import RecipientStage
 from sendtide.state import SnapshotStore
+from sendtide.transport import merged
 
 HOUR_MS = 3_600_000
 TOPICS = tuple(topic.name for topic in INPUTS)
@@ -95,11 +96,6 @@ class Broker:
         self.logs[topic].append(Message(key, value, len(self.logs[topic])))
 
 
-class Delivery:
-    async def delivered(self):
-        """At once."""
-
-
 class Crashes(RuleBasedStateMachine):
     """One partition under a worker that dies, is replaced, comes back as a zombie."""
 
@@ -124,14 +120,13 @@ class Crashes(RuleBasedStateMachine):
         sink = copy.copy(self.store)  # the same server, another writer
         sink._seals = Seals()
         return RecipientStage(
-            PIPELINE, ModelDirectory(), send=self.send, sink=sink,
+            PIPELINE, ModelDirectory(), deliver=self.deliver, sink=sink,
             snapshots=SnapshotStore(self.url, "recipients"), offsets=self.broker,
             on_failure=lambda error: None,
         )  # fmt: skip
 
-    async def send(self, topic, records):
-        self.broker.sent += [(topic, record) for record in records]
-        return Delivery()
+    async def deliver(self, outputs, *_):
+        self.broker.sent += [(t, record) for t, records in merged([outputs]) for record in records]
 
     def acknowledged(self, topic, offset):
         self.acked[topic] = max(offset, self.acked.get(topic, 0))
@@ -298,12 +293,11 @@ class Clean:
         broker = Broker()
         broker.logs = logs
 
-        async def send(topic, records):
-            self.sent.extend((topic, record) for record in records)
-            return Delivery()
+        async def deliver(outputs, *_):
+            self.sent += [(t, record) for t, records in merged([outputs]) for record in records]
 
         stage = RecipientStage(
-            PIPELINE, ModelDirectory(), send=send, sink=MemoryStore(),
+            PIPELINE, ModelDirectory(), deliver=deliver, sink=MemoryStore(),
             snapshots=SnapshotStore(f"memory://{uuid.uuid4().hex}", "recipients"), offsets=broker,
             on_failure=lambda error: None,
         )  # fmt: skip

@@ -48,6 +48,7 @@ def example_rows(
     recent_sends = np.minimum(sends[:, None] // 12 + (np.arange(12) < sends[:, None] % 12), 7)
     recent_opens = np.minimum(opens[:, None] // 12 + (np.arange(12) < opens[:, None] % 12), 7)
     columns = {
+        "origin": np.zeros(n),
         "client": rng.integers(0, clients, n),
         "segment": rng.integers(0, 3, n),
         "send_offset": first + rng.permutation(n),
@@ -93,12 +94,12 @@ def block(
     """Some of the rows as one block; its tables of names start anywhere but at the first row's."""
     cut = {name: column[part] for name, column in rows.items()}
     names = [f"client-{i}" for i in range(int(rows["client"].max()) + 1)]
+    cut["origin"] = np.full_like(cut["origin"], origin)
     turned = len(cut["creative"]) % len(CREATIVES)
     places = (cut["creative"].astype(np.int64) - 1 - turned) % len(CREATIVES) + 1
     cut["creative"] = np.where(cut["creative"] == 0, 0, places).astype("<u4")
     return ExampleBlock(
         kind=kind,
-        origin=origin,
         clients=names,
         segments=["", "new", "old"],
         columns=cut,

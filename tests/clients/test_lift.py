@@ -131,7 +131,7 @@ def test_blocks_that_tell_no_arm_are_learned_and_not_compared(version):
     meta, columns = unpack(block(example_rows(300), "label").to_bytes())
     if version == "1.1":
         columns = {name: column for name, column in columns.items() if name != "group"}
-    read = ExampleBlock.from_bytes(pack(meta | {"version": version}, columns))
+    read = ExampleBlock.from_bytes(pack(meta | {"version": version, "origin": 0}, columns))
     partition = ClientPartition(0, ClientSettings())
     partition.apply(read)
     assert partition.counts()["labels"] == 300

@@ -28,11 +28,11 @@ def test_each_offset_passes_once(offsets, cut) -> None:
         known = offset // 64 > newest // 64 - REMEMBERED // 64
         expected.append(known and offset not in seen)
         seen.add(offset)
-    first = RepeatFilter()
-    found = first.first_time(1, "label", np.array(offsets[:cut], np.int64)).tolist()
+    first, ones = RepeatFilter(), np.ones(len(offsets), np.uint16)
+    found = first.first_time(ones[:cut], "label", np.array(offsets[:cut], np.int64)).tolist()
     second = RepeatFilter()
     second.restore(first.snapshot())
-    found += second.first_time(1, "label", np.array(offsets[cut:], np.int64)).tolist()
+    found += second.first_time(ones[cut:], "label", np.array(offsets[cut:], np.int64)).tolist()
     assert found == expected
     assert second.repeats + second.forgotten == len(offsets) - sum(expected)
 
@@ -40,13 +40,18 @@ def test_each_offset_passes_once(offsets, cut) -> None:
 def test_origins_and_kinds_do_not_meet() -> None:
     """The same offset is another row in another origin or kind."""
     repeats = RepeatFilter()
-    one = np.array([7])
+    one, two = np.array([7]), np.array([7, 7])
     for origin, kind in ((0, "label"), (0, "exposure"), (1, "label")):
-        assert repeats.first_time(origin, kind, one).all()
-        assert not repeats.first_time(origin, kind, one).any()
+        assert repeats.first_time(np.array([origin]), kind, one).all()
+        assert not repeats.first_time(np.array([origin]), kind, one).any()
+    assert repeats.first_time(np.array([5, 1]), "label", two).tolist() == [True, False]
+    again = RepeatFilter()
+    again.restore(repeats.snapshot())
+    assert not again.first_time(np.array([5, 0]), "label", two).any()
+    assert again.first_time(np.array([5, 4]), "label", np.array([8, 7])).all()
 
 
 def test_an_offset_below_zero_is_refused() -> None:
     """It would address another row's bit."""
     with pytest.raises(ValueError, match="below 0"):
-        RepeatFilter().first_time(0, "label", np.array([-1]))
+        RepeatFilter().first_time(np.zeros(1, int), "label", np.array([-1]))

@@ -148,7 +148,7 @@ def test_the_example_schema_describes_a_real_block():
     columns = {name: np.zeros(2, dtype) for name, dtype in EXAMPLE_COLUMNS.items()}
     columns["content"] = np.zeros((2, 5), "<f4")
     columns["evidence"] = np.zeros((2, EVIDENCE), "<u2")
-    block = ExampleBlock(kind="label", origin=3, clients=["c"], segments=[""], columns=columns)
+    block = ExampleBlock(kind="label", clients=["c"], segments=[""], columns=columns)
     meta, packed = unpack(block.to_bytes())
     schema = schema_of(topics.EXAMPLES)
     jsonschema.Draft202012Validator(schema).validate(meta)
@@ -166,8 +166,9 @@ def test_blocks_of_older_minor_versions_are_read():
     columns["content"] = np.zeros((2, 5), "<f4")
     columns["evidence"] = np.zeros((2, EVIDENCE), "|u1")
     meta = {"version": "1.1", "kind": "label", "origin": 3, "clients": ["c"], "segments": [""]}
-    older = pack(meta, {n: c for n, c in columns.items() if n != "creative"})
-    block = ExampleBlock.from_bytes(older)
+    old = {name: column for name, column in columns.items() if name not in ("origin", "creative")}
+    block = ExampleBlock.from_bytes(pack(meta, old))
+    assert block.columns["origin"].tolist() == [3, 3]
     assert block.columns["creative"].tolist() == [0, 0]
     assert len(block.creatives) == 0
     assert block.columns["bounced"].tolist() == [1, 1]
@@ -176,3 +177,6 @@ def test_blocks_of_older_minor_versions_are_read():
         ExampleBlock.from_bytes(damaged)
     with pytest.raises(CorruptData, match="names creative 1 of 1"):
         ExampleBlock.from_bytes(pack(meta | {"version": "1.2"}, columns))
+    for origin in (-1, 1_024, 2**70):
+        with pytest.raises(CorruptData, match="names origin"):
+            ExampleBlock.from_bytes(pack(meta | {"origin": origin}, old))

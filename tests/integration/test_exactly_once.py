@@ -134,8 +134,9 @@ def identities(kafka, topic):
             found[tuple(value for name, value in message.headers() if "reason" not in name)] += 1
         elif topic == "ml.examples":
             block = ExampleBlock.from_bytes(message.value())
-            for offset in block.columns["send_offset"].tolist():
-                found[block.kind, block.origin, offset] += 1
+            columns = block.columns["origin"].tolist(), block.columns["send_offset"].tolist()
+            for origin, offset in zip(*columns, strict=True):
+                found[block.kind, origin, offset] += 1
         elif not (name := json.loads(message.value())["id"]).startswith("lift."):
             found[name] += 1
     return found

@@ -44,8 +44,8 @@ def way():
             labels = step(batch).labels
             if labels is None:
                 continue
-            tables = names["clients"], names["segments"], people.creatives
-            for _, made in blocks(labels, "label", 0, *tables, 1):
+            tables = names["clients"], names["segments"], people.creatives.of(labels["creative"])
+            for _, made in blocks(labels, "label", *tables, 1):
                 written.append(made.to_bytes())
                 clients.apply(ExampleBlock.from_bytes(written[-1]))
     return people, clients, written

@@ -28,7 +28,8 @@ def test_labels_carry_what_their_send_was_made_of() -> None:
     clients.learn(11, "acme")
     for code in range(3):
         segments.learn(code, f"s{code}")
-    ((_, made),) = blocks(labels, "label", 0, clients, segments, state.creatives, 1)
+    made_of = state.creatives.of(labels["creative"])
+    ((_, made),) = blocks(labels, "label", clients, segments, made_of, 1)
     block = ExampleBlock.from_bytes(made.to_bytes())
     assert len(block.creatives) == 2
     for text, place in zip(texts, block.columns["creative"].tolist(), strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,9 +16,9 @@ from sendtide.pipeline import Pipeline
 from sendtide.sinks import ClientLift, MemoryStore
 from sendtide.stages.client import ClientStage
 from sendtide.state import SnapshotStore
-from sendtide.transport import Chunk, Record
+from sendtide.transport import Chunk, Outputs, Record, merged
 
-from .test_publishing import Delivered, Log, stream
+from .test_publishing import Log, stream
 
 ROWS = example_rows(4_000, clients=2, seed=6)
 
@@ -30,10 +29,10 @@ class Topics:
     def __init__(self) -> None:
         self.records: dict[str, list[Record]] = {}
 
-    async def __call__(self, topic: str, records: Sequence[Record]) -> Delivered:
+    async def __call__(self, outputs: Outputs, *_: Any) -> None:
         """Take everything."""
-        self.records.setdefault(topic, []).extend(records)
-        return Delivered()
+        for topic, records in merged([outputs]):
+            self.records.setdefault(topic, []).extend(records)
 
     def lifts(self) -> list[MetricMessage]:
         """Messages on `ml.metrics` that are of lifts."""
@@ -74,7 +73,7 @@ def played(store: MemoryStore, folder: str, publishings: int, window: str = "1s"
         stage = ClientStage(
             pipeline,
             None,
-            send=topics,
+            deliver=topics,
             sink=store,
             snapshots=SnapshotStore(folder, "clients", 2),
             offsets=Log(),
@@ -139,7 +138,7 @@ def test_a_partition_in_new_hands_tells_all_again(tmp_path):
         stage = ClientStage(
             Pipeline(),
             None,
-            send=topics,
+            deliver=topics,
             sink=store,
             snapshots=SnapshotStore(str(tmp_path), "clients", 2),
             offsets=Log(),
@@ -164,7 +163,7 @@ def test_the_share_of_the_pipeline_file_names_the_draw(tmp_path, share):
     stage = ClientStage(
         Pipeline.model_validate({"models": models}),
         None,
-        send=Topics(),
+        deliver=Topics(),
         sink=MemoryStore(),
         snapshots=SnapshotStore(str(tmp_path), "clients", 2),
         offsets=Log(),

@@ -64,16 +64,8 @@ class Log:
         return dict.fromkeys(topics, self.identity)
 
 
-class Delivered:
-    """Stored at once."""
-
-    async def delivered(self) -> None:
-        """At once."""
-
-
-async def send(*_: Any) -> Delivered:
-    """Take everything."""
-    return Delivered()
+async def deliver(*_: Any) -> None:
+    """Store everything at once."""
 
 
 def chunk(offset: int) -> Chunk:
@@ -110,7 +102,7 @@ def run(scenario: Callable[[RecipientStage, Store], Coroutine[Any, Any, None]], 
         stage = RecipientStage(
             Pipeline(),
             ModelDirectory(),
-            send=send,
+            deliver=deliver,
             sink=store,
             snapshots=SnapshotStore(folder, "recipients", 2),
             offsets=Log(),

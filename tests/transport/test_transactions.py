@@ -10,10 +10,10 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendtide.transport import Record, probe_transactions
+from sendtide.transport import Record, Tenure, probe_transactions
 from sendtide.transport.errors import TransactionAbortedError, TransportError, WithdrawnError
 from sendtide.transport.transactional_client import patiently
-from sendtide.transport.transactions import Tenure, TransactionWriter
+from sendtide.transport.transactions import TransactionWriter
 
 PLACE = ("sends", 0)
 

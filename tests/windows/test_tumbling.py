@@ -1,6 +1,7 @@
 """Tumbling windows: exact counts, deterministic closing, late rows, bounded memory."""
 
 from collections import Counter
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -23,6 +24,10 @@ def _windows() -> TumblingCounts:
     windows = TumblingCounts(SIZE, LATENESS, SERIES, BINS)
     windows.grow(CLIENTS)
     return windows
+
+
+def _added(windows: TumblingCounts, origin: int, rows: tuple) -> list[ClosedWindow]:
+    return windows.add(*rows, np.full(len(rows[0]), origin))
 
 
 def _plain(rows, times, bins, origins) -> tuple[list, int]:
@@ -100,16 +105,14 @@ def test_counts_equal_the_definition_whatever_the_blocks(blocks) -> None:
     """Closed windows and late rows are those of the plain definition, through restores too."""
     times = [time for _, block_times, _ in blocks for time in block_times]
     origins = [origin for origin, block_times, _ in blocks for _ in block_times]
-    rows, windows, closed, start = _rows(times), _windows(), [], 0
-    for origin, block_times, step in blocks:
-        end = start + len(block_times)
-        for first in range(start, end, step):
-            piece = slice(first, min(first + step, end))
-            closed += windows.add(*(column[piece] for column in rows), origin)
-            again = _windows()
-            again.restore(windows.snapshot(CLIENTS))
-            windows = again
-        start = end
+    rows, windows, closed, first = _rows(times), _windows(), [], 0
+    sizes = cycle([step for *_, step in blocks])
+    while first < len(times):
+        piece = slice(first, first := first + next(sizes))
+        closed += windows.add(*(column[piece] for column in rows), np.array(origins[piece]))
+        again = _windows()
+        again.restore(windows.snapshot(CLIENTS))
+        windows = again
     expected, late = _plain(*rows, origins)
     assert _as_plain(closed) == expected
     assert windows.late == late
@@ -119,20 +122,20 @@ def test_an_origin_that_catches_up_loses_nothing() -> None:
     """An origin far behind is not late; one that falls silent does not hold windows for ever."""
     windows = _windows()
     behind, ahead = _rows([5, 25, 45]), _rows([100, 200, 300])
-    assert windows.add(*(c[:1] for c in behind), 0) == []
-    assert windows.add(*ahead, 1) == []
-    assert [w.start_ms for w in windows.add(*(c[1:] for c in behind), 0)] == [0, 20]
+    assert _added(windows, 0, tuple(c[:1] for c in behind)) == []
+    assert _added(windows, 1, ahead) == []
+    assert [w.start_ms for w in _added(windows, 0, tuple(c[1:] for c in behind))] == [0, 20]
     assert windows.late == 0
-    assert [w.start_ms for w in windows.add(*_rows([2_000]), 1)][:2] == [40, 100]
+    assert [w.start_ms for w in _added(windows, 1, _rows([2_000]))][:2] == [40, 100]
 
 
 def test_others_wait_for_an_origin_that_begins_late() -> None:
     """An origin whose first rows are late stops the watermark, so that its later rows count."""
     windows = _windows()
-    windows.add(*_rows([25, 45]), 0)
-    windows.add(*_rows([0]), 1)
-    windows.add(*_rows([150]), 0)
-    windows.add(*_rows([31]), 1)
+    _added(windows, 0, _rows([25, 45]))
+    _added(windows, 1, _rows([0]))
+    _added(windows, 0, _rows([150]))
+    _added(windows, 1, _rows([31]))
     assert windows.late == 1
 
 

@@ -21,9 +21,9 @@ from sendtide.stages.positions import Positions
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.stages.snapshots import snapshot_store
-from sendtide.stages.stage import Held, Outputs
+from sendtide.stages.stage import Held
 from sendtide.state import SnapshotStore
-from sendtide.transport import Tenure
+from sendtide.transport import Outputs, Tenure, merged
 
 __all__ = ["Clean", "replayed"]
 
@@ -72,7 +72,7 @@ def _stage(pipeline: Pipeline, store: SnapshotStore) -> RecipientStage:
     return RecipientStage(
         pipeline,
         ModelDirectory(),
-        send=None,
+        deliver=None,
         sink=MemoryStore(),
         snapshots=store,
         offsets=None,
@@ -88,7 +88,7 @@ def _replay(
 
     def apply(piece: Piece, emit: bool) -> Outputs:
         outputs = stage.apply(held, piece, emit)
-        for topic, records in outputs.items():
+        for topic, records in merged([outputs]):
             if topic.endswith(EXAMPLES.name):
                 made[topic] += sum(len(ExampleBlock.from_bytes(r.value or b"")) for r in records)
         return outputs

@@ -62,9 +62,8 @@ def _check(block: ExampleBlock) -> None:
     offsets, hours, groups = (block.columns[name] for name in named)
     if len(block) and (offsets.min() < 0 or hours.max() >= HOURS or groups.max() >= GROUPS):
         msg = (
-            f"example block of origin {block.origin} has send offset {offsets.min()}, hour of week "
-            f"{hours.max()} or group {groups.max()}; allowed: 0 and more, 0 to {HOURS - 1}, 0 to "
-            f"{GROUPS - 1}"
+            f"example block has send offset {offsets.min()}, hour of week {hours.max()} or group "
+            f"{groups.max()}; allowed: 0 and more, 0 to {HOURS - 1}, 0 to {GROUPS - 1}"
         )
         raise CorruptData(msg)
 
@@ -104,7 +103,7 @@ class ClientPartition:
         """
         _check(block)
         columns: Columns = block.columns
-        fresh = self.repeats.first_time(block.origin, block.kind, columns["send_offset"])
+        fresh = self.repeats.first_time(columns["origin"], block.kind, columns["send_offset"])
         accepted = int(fresh.sum())
         outcome = ClientOutcome(accepted, len(block) - accepted)
         if accepted == 0:
@@ -118,7 +117,7 @@ class ClientPartition:
         if block.kind == "label":
             self._learn(block, rows, columns, outcome)
         else:
-            self._expose(block.origin, rows, columns, outcome)
+            self._expose(rows, columns, outcome)
         np.maximum.at(self.newest_ms, rows, columns["time_ms"])
         touched = np.unique(rows).tolist()
         self._unsummarised.update(touched)
@@ -173,7 +172,7 @@ class ClientPartition:
         base_rates, codes = lesson.predictions[:, OPEN], columns["creative"][exposed]
         self.content.learn(rows, block.creatives, codes, base_rates, opened)
         outcome.learned = LearnedRows(
-            origin=np.full(len(rows), block.origin, np.int64),
+            origin=columns["origin"][exposed].astype(np.int64),
             send_offset=columns["send_offset"][exposed],
             prediction=lesson.predictions[:, OPEN],
             label=opened.astype(np.uint8),
@@ -189,15 +188,15 @@ class ClientPartition:
         outcome.alerts += [failure_alert(each, names[each.client_row]) for each in failures]
         outcome.alerts += [promotion_alert(each, names[each.client_row]) for each in advice]
 
-    def _expose(self, origin: int, rows: I32, columns: Columns, outcome: ClientOutcome) -> None:
+    def _expose(self, rows: I32, columns: Columns, outcome: ClientOutcome) -> None:
         self._grow()
         self.exposed += np.bincount(rows, minlength=len(self.exposed))
         if "psi" not in self.settings.detectors:
             return
         x, predictions = self.learning.expose(rows, columns)
         content, learned = columns["content"], self.learning.learned()
-        times = columns["time_ms"]
-        for window in self.watching.add(origin, rows, times, x, content, predictions, learned):
+        origins, times = columns["origin"], columns["time_ms"]
+        for window in self.watching.add(origins, rows, times, x, content, predictions, learned):
             outcome.metrics += drift_metrics(window, self.roster.names, self.settings)
             outcome.alerts += drift_alerts(window, self.roster.names, self.settings)
 

@@ -28,17 +28,17 @@ _NEWEST, _REPEATS, _FORGOTTEN = range(3)
 
 
 @njit(cache=True)
-def _first_time(offsets: Any, bits: Any, state: Any) -> Any:
-    """Mark offsets in order; return which had not been seen. bits: (words,) uint64 ring."""
+def _first_time(origins: Any, offsets: Any, bits: Any, states: Any) -> Any:
+    """Mark offsets in order; return which had not been seen. bits: (origins, words) rings."""
     fresh = np.empty(len(offsets), np.bool_)
-    words = len(bits)
+    words = bits.shape[1]
     for i in range(len(offsets)):
-        offset = offsets[i]
+        offset, ring, state = offsets[i], bits[origins[i]], states[origins[i]]
         if offset > state[0]:
             # Words that come into use again forget the offsets they stood for.
             first = max(state[0] // 64 + 1, offset // 64 - words + 1)
             for word in range(first, offset // 64 + 1):
-                bits[word % words] = np.uint64(0)
+                ring[word % words] = np.uint64(0)
             state[0] = offset
         if offset // 64 <= state[0] // 64 - words:
             fresh[i] = False
@@ -46,55 +46,83 @@ def _first_time(offsets: Any, bits: Any, state: Any) -> Any:
             continue
         bit = np.uint64(1) << np.uint64(offset % 64)
         word = (offset // 64) % words
-        fresh[i] = bits[word] & bit == np.uint64(0)
-        bits[word] |= bit
+        fresh[i] = ring[word] & bit == np.uint64(0)
+        ring[word] |= bit
         if not fresh[i]:
             state[1] += 1
     return fresh
+
+
+class _Rings:
+    """Of one kind: bits (origins, words), and (newest, repeats, forgotten) of each origin."""
+
+    def __init__(self) -> None:
+        self.bits: U64 = np.zeros((0, _WORDS), np.uint64)
+        self.states: I64 = np.zeros((0, 3), np.int64)
+
+    def grow(self, origins: int) -> None:
+        """Have room for so many. Memory that was never written to is not taken from the system."""
+        held = len(self.states)
+        if origins <= held:
+            return
+        bits = np.zeros((max(origins, 2 * held), _WORDS), np.uint64)
+        for before, ring in zip(self.bits, bits[:held], strict=True):
+            used = np.flatnonzero(before)
+            ring[used] = before[used]
+        states = np.tile(np.array([-1, 0, 0], np.int64), (len(bits), 1))
+        states[:held] = self.states
+        self.bits, self.states = bits, states
+
+    def in_use(self) -> list[int]:
+        """Origins that rows came from."""
+        found: list[int] = np.flatnonzero(self.states[:, _NEWEST] >= 0).tolist()
+        return found
 
 
 class RepeatFilter:
     """What rows a partition has taken."""
 
     def __init__(self) -> None:
-        self._rings: dict[str, tuple[U64, I64]] = {}
+        self._rings: dict[str, _Rings] = {}
 
     @property
     def repeats(self) -> int:
         """Rows dropped because they had been taken before."""
-        return sum(int(state[_REPEATS]) for _, state in self._rings.values())
+        return sum(int(rings.states[:, _REPEATS].sum()) for rings in self._rings.values())
 
     @property
     def forgotten(self) -> int:
         """Rows dropped because they were too far behind to know."""
-        return sum(int(state[_FORGOTTEN]) for _, state in self._rings.values())
+        return sum(int(rings.states[:, _FORGOTTEN].sum()) for rings in self._rings.values())
 
-    def first_time(self, origin: int, kind: str, offsets: I64) -> Bool:
-        """Return which of the rows are new; they are remembered from now on.
+    def first_time(self, origins: NDArray[Any], kind: str, offsets: I64) -> Bool:
+        """Return which of the (n,) rows are new; they are remembered from now on.
 
         Raises:
             ValueError: an offset below 0.
         """
-        if len(offsets) and int(offsets.min()) < 0:
+        if not len(offsets):
+            return np.zeros(0, np.bool_)
+        if int(offsets.min()) < 0:
+            origin = int(origins[offsets.argmin()])
             msg = f"example rows of origin {origin} have send offset {int(offsets.min())} below 0"
             raise ValueError(msg)
-        ring = self._rings.get(f"{origin}.{kind}")
-        if ring is None:
-            ring = np.zeros(_WORDS, np.uint64), np.array([-1, 0, 0], np.int64)
-            self._rings[f"{origin}.{kind}"] = ring
-        fresh: Bool = _first_time(offsets, *ring)
+        rings = self._rings.setdefault(kind, _Rings())
+        rings.grow(int(origins.max()) + 1)
+        fresh: Bool = _first_time(origins, offsets, rings.bits, rings.states)
         return fresh
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """For each ring its newest offset, its words that are not 0, its tally of dropped rows."""
         columns: dict[str, NDArray[Any]] = {}
-        for name in sorted(self._rings):
-            bits, state = self._rings[name]
-            used = np.flatnonzero(bits)
-            columns[f"{name}.newest"] = state[:_REPEATS].copy()
-            columns[f"{name}.tally"] = state[_REPEATS:].copy()
-            columns[f"{name}.words"] = used
-            columns[f"{name}.bits"] = bits[used]
+        for kind, rings in sorted(self._rings.items()):
+            for origin in rings.in_use():
+                name, bits, state = f"{origin}.{kind}", rings.bits[origin], rings.states[origin]
+                used = np.flatnonzero(bits)
+                columns[f"{name}.newest"] = state[:_REPEATS].copy()
+                columns[f"{name}.tally"] = state[_REPEATS:].copy()
+                columns[f"{name}.words"] = used
+                columns[f"{name}.bits"] = bits[used]
         return columns
 
     def restore(self, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -103,6 +131,8 @@ class RepeatFilter:
         for column, newest in columns.items():
             name, _, what = column.rpartition(".")
             if what == "newest":
-                bits = np.zeros(_WORDS, np.uint64)
-                bits[columns[f"{name}.words"]] = columns[f"{name}.bits"]
-                self._rings[name] = bits, np.append(newest, columns[f"{name}.tally"])
+                origin, _, kind = name.partition(".")
+                rings = self._rings.setdefault(kind, _Rings())
+                rings.grow(int(origin) + 1)
+                rings.bits[int(origin), columns[f"{name}.words"]] = columns[f"{name}.bits"]
+                rings.states[int(origin)] = np.append(newest, columns[f"{name}.tally"])

@@ -170,7 +170,7 @@ class Watching:
 
     def add(
         self,
-        origin: int,
+        origins: NDArray[Any],
         rows: I32,
         times: I64,
         x: F64,
@@ -181,7 +181,7 @@ class Watching:
         """Count n exposures in order; judge the windows they close.
 
         Args:
-            origin: partition they come from.
+            origins: (n,) partitions they come from.
             rows: (n,) client rows.
             times: (n,) event times, ms.
             x: (n, features) model input.
@@ -194,7 +194,7 @@ class Watching:
         values[:, _CONTENT_FROM:-1] = content
         values[:, -1] = predictions
         bins = self._bins(rows, values, learned)
-        return [self._judge(window) for window in self._windows.add(rows, times, bins, origin)]
+        return [self._judge(window) for window in self._windows.add(rows, times, bins, origins)]
 
     def _bins(self, rows: I32, values: F32, learned: I64) -> U8:
         bins = np.full((len(rows), len(SERIES)), SKIP, np.uint8)

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,9 @@ from sendtide.gate import EngagementGate, SendGate
 from sendtide.lab import Scenario, event_records
 from sendtide.models import ModelDirectory
 from sendtide.pipeline import Pipeline, Topics
-from sendtide.recipients import Outcome, RecipientPartition, blocks, records
+from sendtide.recipients import Outcome, RecipientPartition, records
 from sendtide.stages.client import client_settings
+from sendtide.stages.example_rows import ExampleRows
 from sendtide.stages.recipient import join_settings, policy_settings
 
 __all__ = ["Plan", "measure"]
@@ -84,12 +85,13 @@ class _Clock:
         self._seconds: dict[str, float] = defaultdict(float)
         self._rows: dict[str, int] = defaultdict(int)
 
-    def of(self, step: str, rows: int, work: Callable[[], Answer]) -> Answer:
+    def of(self, step: str, rows: int | None, work: Callable[[], Answer]) -> Answer:
+        """rows: how many it is over; None: as many as the answer holds."""
         began = time.process_time()
-        answer = work()
+        answer: Any = work()
         self._seconds[step] += time.process_time() - began
-        self._rows[step] += rows
-        return answer
+        self._rows[step] += len(answer) if rows is None else rows
+        return cast("Answer", answer)
 
     def rows(self, events: int) -> list[dict[str, Any]]:
         return [
@@ -123,9 +125,10 @@ class _Way:
         self._directory = ModelDirectory()
         self._waiting: dict[tuple[int, int], list[tuple[bytes, bytes | None, int]]] = {}
         self._offsets: dict[tuple[int, int], int] = defaultdict(int)
+        self._made: list[ExampleRows] = []
 
     def take(self, part: Records, first: int, last: int) -> None:
-        """Some records in order, then what changed is scored as it would go to Redis."""
+        """Some records in order; their examples are written; what changed is scored for Redis."""
         places = partitions_of(part.keys[first:last], self._plan.partitions).tolist()
         for place, row in zip(places, range(first, last), strict=True):
             which = _TOPICS.index(part.topics[part.topic[row]]), place
@@ -133,6 +136,9 @@ class _Way:
             waiting.append((part.keys[row], part.values[row], int(part.timestamps_ms[row])))
             if len(waiting) >= self._plan.chunk:
                 self._chunk(which, self._waiting.pop(which))
+        if self._made:
+            self._carry(self._made)
+            self._made = []
         for state in self._recipients:
             self._score(state)
 
@@ -148,27 +154,24 @@ class _Way:
         batch: Any = self.clock.of(f"gate: {word}", n, read)[0]
         join: Callable[[Any], Outcome] = (state.apply_sends, state.apply_engagements)[topic]
         outcome = self.clock.of(f"recipients: {word}", n, partial(join, batch))
-        self._carry(state, "exposure", outcome.exposures)
-        self._carry(state, "label", outcome.labels)
+        self._keep(state, "exposure", outcome.exposures)
+        self._keep(state, "label", outcome.labels)
 
-    def _carry(self, state: RecipientPartition, kind: ExampleKind, columns: Any) -> None:
+    def _keep(self, state: RecipientPartition, kind: ExampleKind, columns: Any) -> None:
+        if columns is not None and len(columns["send_offset"]):
+            creatives = state.creatives.of(columns["creative"])
+            names = self._clients, self._segments
+            self._made.append(ExampleRows(kind, columns, creatives, *names, len(self._learners)))
+
+    def _carry(self, made: list[ExampleRows]) -> None:
         """Example rows through their topic to the clients."""
-        if columns is None or not len(columns["send_offset"]):
-            return
-        write = partial(self._written, state, kind, columns)
-        made = self.clock.of("examples: written", len(columns["send_offset"]), write)
-        for number, data, n in made:
-            block = self.clock.of("examples: read", n, partial(ExampleBlock.from_bytes, data))
-            learn = partial(self._learners[number].apply, block)
-            self.clock.of(f"clients: {kind}s", n, learn)
-
-    def _written(
-        self, state: RecipientPartition, kind: ExampleKind, columns: Any
-    ) -> list[tuple[int, bytes, int]]:
-        """Destination, bytes and rows of each block."""
-        tables = self._clients, self._segments, state.creatives, len(self._learners)
-        made = blocks(columns, kind, state.number, *tables)
-        return [(number, block.to_bytes(), len(block)) for number, block in made]
+        rows = sum(map(len, made))
+        for record in self.clock.of("examples: written", rows, partial(made[0].records, made[1:])):
+            read = partial(ExampleBlock.from_bytes, record.value or b"")
+            block = self.clock.of("examples: read", None, read)
+            n = len(block)
+            learn = partial(self._learners[record.partition].apply, block)
+            self.clock.of(f"clients: {block.kind}s", n, learn)
 
     def _score(self, state: RecipientPartition) -> None:
         changed, _ = state.take_changed()

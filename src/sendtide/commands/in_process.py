@@ -118,8 +118,8 @@ class _Way:
     def cut(self, columns: Any, kind: ExampleKind) -> Iterator[ExampleBlock]:
         """Example rows as blocks of the one partition."""
         if columns is not None and len(columns["send_offset"]):
-            tables = self.clients, self.segments, self._recipients.creatives
-            for _, block in blocks(columns, kind, 0, *tables, 1):
+            tables = self.clients, self.segments, self._recipients.creatives.of(columns["creative"])
+            for _, block in blocks(columns, kind, *tables, 1):
                 yield block
 
 

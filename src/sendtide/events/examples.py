@@ -1,6 +1,6 @@
 """`ml.examples`: packed training rows from recipients to clients, many to a record.
 
-A block holds rows of one origin partition and one kind:
+A block holds rows of one kind, from any of the recipients' partitions, each partition's in order:
 
 - `exposure`: a send as it happened, with the recipient's history as known then (for drift, for
   the prediction stream); it has no label yet.
@@ -14,6 +14,7 @@ repeats with one bit per send.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -27,7 +28,7 @@ from sendtide.events.mailbox import MAILBOX_PROVIDERS
 from sendtide.events.rhythm import EVIDENCE
 
 __all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "PERIODS", "PERIOD_BITS", "PERIOD_MS"]
-__all__ += ["CONTROL_ARM", "NO_ARM", "REST_ARM", "ExampleBlock", "ExampleKind"]
+__all__ += ["CONTROL_ARM", "MAX_ORIGINS", "NO_ARM", "REST_ARM", "ExampleBlock", "ExampleKind"]
 
 ExampleKind = Literal["exposure", "label"]
 
@@ -56,6 +57,7 @@ HISTORY_COLUMNS: Final[dict[str, str]] = {
 }
 
 EXAMPLE_COLUMNS: Final[dict[str, str]] = {
+    "origin": "<u2",  # partition of recipients that made the row
     "client": "<u4",  # index into ExampleBlock.clients
     "segment": "<u4",  # index into ExampleBlock.segments; 0 is "" (none)
     "send_offset": "<i8",
@@ -79,7 +81,12 @@ EXAMPLE_COLUMNS: Final[dict[str, str]] = {
 """Column name to dtype; two more have rows of their own: `content`, (n, 5) float32, NaN where
 absent, and `evidence`, (n, rhythm.EVIDENCE) uint16, of labels: the recipient's hours before it."""
 
-_VERSION: Final = "1.5"
+MAX_ORIGINS: Final = 1_024
+"""Most partitions of recipients."""
+
+_VERSION: Final = "2.0"
+_OLDER: Final = "1"
+"""Major version whose blocks were of one origin, which their header names."""
 _SINCE: Final = {
     **dict.fromkeys(("period_sends", "period_opens", "period"), 1),
     **dict.fromkeys(("bounced", "unsubscribed", "complained"), 1),
@@ -87,7 +94,7 @@ _SINCE: Final = {
     "converted": 4,
     "provider": 5,
 }
-"""Minor version that brought a column; blocks of older ones are read with zeros in its place."""
+"""Minor version of _OLDER that brought a column; older blocks are read with zeros in its place."""
 _ARMS_SINCE: Final = 2
 """Blocks of older minor versions are read with arms not known."""
 _EVIDENCE_SINCE: Final = 3
@@ -96,10 +103,9 @@ _EVIDENCE_SINCE: Final = 3
 
 @dataclass(slots=True, kw_only=True)
 class ExampleBlock:
-    """Rows of one kind from one origin partition, in the order they were made."""
+    """Rows of one kind, those of each origin partition in the order they were made."""
 
     kind: ExampleKind
-    origin: int
     clients: list[str]
     segments: list[str]
     columns: dict[str, NDArray[np.generic]]
@@ -113,7 +119,6 @@ class ExampleBlock:
         meta = {
             "version": _VERSION,
             "kind": self.kind,
-            "origin": self.origin,
             "clients": self.clients,
             "segments": self.segments,
         }
@@ -130,16 +135,12 @@ class ExampleBlock:
                 missing, of a wrong type or of unequal length.
         """
         meta, columns = unpack(data)
-        if str(meta.get("version", "")).split(".")[0] != "1":
-            msg = f"example block has version {meta.get('version')!r}; this build reads 1.x"
+        major, _, minor = str(meta.get("version", "")).partition(".")
+        if major == _OLDER:
+            columns |= _missing(int(minor or 0), int(meta.get("origin", -1)), columns)
+        elif major != _VERSION.partition(".")[0]:
+            msg = f"example block has version {meta.get('version')!r}; this build reads 1.x and 2.x"
             raise CorruptData(msg)
-        minor, n = str(meta["version"]).partition(".")[2], len(columns.get("send_offset", ()))
-        later = [name for name, since in _SINCE.items() if since > int(minor or 0)]
-        columns |= {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in later}
-        if int(minor or 0) < _ARMS_SINCE:
-            columns["arm"] = np.full(n, NO_ARM, np.uint8)
-        if int(minor or 0) < _EVIDENCE_SINCE:
-            columns["evidence"] = np.zeros((n, EVIDENCE), "<u2")
         creatives = _creatives(columns.pop("creatives", None))
         wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "<u2"}
         lengths = {len(columns[name]) for name in wanted if name in columns}
@@ -149,19 +150,34 @@ class ExampleBlock:
             raise CorruptData(msg)
         clients, segments = list(meta["clients"]), list(meta["segments"])
         sizes = {"client": len(clients), "segment": len(segments), "creative": len(creatives) + 1}
-        sizes["provider"] = len(MAILBOX_PROVIDERS)
+        sizes |= {"provider": len(MAILBOX_PROVIDERS), "origin": MAX_ORIGINS}
         for name, size in sizes.items():
             if len(columns[name]) and int(columns[name].max()) >= size:
                 msg = f"example block names {name} {int(columns[name].max())} of {size}"
                 raise CorruptData(msg)
         return cls(
             kind=meta["kind"],
-            origin=int(meta["origin"]),
             clients=clients,
             segments=segments,
             columns=columns,
             creatives=creatives,
         )
+
+
+def _missing(
+    minor: int, origin: int, columns: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Columns that a block of the older major version does not have."""
+    n = len(columns.get("send_offset", ()))
+    later = [name for name, since in _SINCE.items() if since > minor]
+    found = {name: np.zeros(n, EXAMPLE_COLUMNS[name]) for name in later}
+    known = origin if 0 <= origin < MAX_ORIGINS else MAX_ORIGINS  # which is refused
+    found["origin"] = np.full(n, known, EXAMPLE_COLUMNS["origin"])
+    if minor < _ARMS_SINCE:
+        found["arm"] = np.full(n, NO_ARM, np.uint8)
+    if minor < _EVIDENCE_SINCE:
+        found["evidence"] = np.zeros((n, EVIDENCE), "<u2")
+    return found
 
 
 def _creatives(packed: NDArray[Any] | None) -> NDArray[np.void]:

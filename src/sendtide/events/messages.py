@@ -295,13 +295,11 @@ class ModelHeader(Struct, kw_only=True, frozen=True):
 class ExampleHeader(Struct, kw_only=True, frozen=True):
     """`ml.examples`: meta of the packed columns that are one block of training rows.
 
-    `origin`: the recipients' partition that made it. `clients`, `segments`: what the columns of
-    these names index; `segments` starts with "".
+    `clients`, `segments`: what the columns of these names index; `segments` starts with "".
     """
 
     version: Version = VERSION
     kind: Literal["exposure", "label"]
-    origin: Annotated[int, Meta(ge=0)]
     clients: list[Name]
     segments: list[str]
 

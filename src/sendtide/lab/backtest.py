@@ -230,8 +230,8 @@ class Backtest:
 
     def _cut(self, columns: Any, kind: ExampleKind) -> Iterator[ExampleBlock]:
         if columns is not None and len(columns["send_offset"]):
-            tables = *self._names, self._recipients.creatives
-            for _, block in blocks(columns, kind, 0, *tables, 1):
+            tables = *self._names, self._recipients.creatives.of(columns["creative"])
+            for _, block in blocks(columns, kind, *tables, 1):
                 yield block
 
 

@@ -233,6 +233,6 @@ class Sendtide:
         if outcome.labels is not None:
             self._labelled += outcome.labels["send_offset"].tolist()
             self._person += (outcome.labels["opened"] | outcome.labels["clicked"]).tolist()
-            tables = self._names, Names(), self._recipients.creatives
-            for _, block in blocks(outcome.labels, "label", 0, *tables, 1):
+            tables = self._names, Names(), self._recipients.creatives.of(outcome.labels["creative"])
+            for _, block in blocks(outcome.labels, "label", *tables, 1):
                 self._clients.apply(block)

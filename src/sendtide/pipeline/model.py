@@ -104,8 +104,8 @@ class Topics(Section):
     def partitions_of(self, topic: Topic) -> int:
         """Number of partitions of a topic.
 
-        Of `ml.examples` no more than it must have: blocks go from every partition of recipients to
-        every one of it, and with many of both would hold a row each.
+        Of `ml.examples` no more than it must have: every worker writes blocks for every one of it,
+        and with many they would hold few rows each.
         """
         if topic is EXAMPLES:
             return self.client_partitions or min(self.partitions, _CLIENT_PARTITIONS)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import Names
+from sendtide.events.creative import Creatives
 from sendtide.events.examples import EXAMPLE_COLUMNS, ExampleBlock, ExampleKind
-from sendtide.recipients.creatives import CreativeTable
 
 __all__ = ["MAX_ROWS", "blocks"]
 
@@ -21,50 +22,53 @@ MAX_ROWS: Final = 4_000
 def blocks(
     columns: dict[str, NDArray[Any]],
     kind: ExampleKind,
-    origin: int,
     clients: Names,
     segments: Names,
-    creatives: CreativeTable,
+    creatives: Creatives,
     partitions: int,
 ) -> Iterator[tuple[int, ExampleBlock]]:
     """Cut rows by `client hash % partitions`, keeping their order; hashes become table indexes.
 
-    creatives: of the partition that made the rows, before anything else is applied to it.
+    creatives: those of the rows, and maybe others.
     """
     destination = columns["client"] % np.uint64(partitions)
-    for number in np.unique(destination).tolist():
-        rows = np.flatnonzero(destination == number)
-        for start in range(0, len(rows), MAX_ROWS):
-            part = rows[start : start + MAX_ROWS]
-            yield int(number), _block(columns, part, kind, origin, clients, segments, creatives)
+    order = np.argsort(destination, kind="stable")
+    ordered = {name: column[order] for name, column in columns.items()}
+    ends = np.searchsorted(destination[order], np.arange(1, partitions + 1, dtype=np.uint64))
+    for number, (first, end) in enumerate(pairwise([0, *ends.tolist()])):
+        for start in range(first, end, MAX_ROWS):
+            rows = slice(start, min(start + MAX_ROWS, end))
+            part = {name: column[rows] for name, column in ordered.items()}
+            yield number, _block(part, kind, clients, segments, creatives)
 
 
 def _block(
-    columns: dict[str, NDArray[Any]],
-    rows: NDArray[np.int64],
+    part: dict[str, NDArray[Any]],
     kind: ExampleKind,
-    origin: int,
     clients: Names,
     segments: Names,
-    creatives: CreativeTable,
+    creatives: Creatives,
 ) -> ExampleBlock:
-    part = {name: column[rows] for name, column in columns.items()}
     client_names, part["client"] = _coded(part["client"], clients)
     segment_names, part["segment"] = _coded(part["segment"], segments)
-    made = creatives.of(part["creative"])
-    places = 1 + np.searchsorted(made.codes, part["creative"])
-    part["creative"] = np.where(part["creative"] == 0, 0, places)
+    made, part["creative"] = _placed(part["creative"], creatives)
     typed = {name: part[name].astype(dtype, copy=False) for name, dtype in EXAMPLE_COLUMNS.items()}
     typed["content"] = part["content"].astype("<f4", copy=False)
     typed["evidence"] = part["evidence"]
     return ExampleBlock(
-        kind=kind,
-        origin=origin,
-        clients=client_names,
-        segments=segment_names,
-        creatives=made.rows,
-        columns=typed,
+        kind=kind, clients=client_names, segments=segment_names, creatives=made, columns=typed
     )
+
+
+def _placed(
+    codes: NDArray[np.uint64], creatives: Creatives
+) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+    """The creatives of some rows, and each row's place among them, from 1 on; 0 has none."""
+    if not codes.any():
+        return creatives.rows[:0], np.zeros(len(codes), np.int64)
+    found = np.unique(codes[codes != 0])
+    places = np.where(codes == 0, 0, 1 + np.searchsorted(found, codes))
+    return creatives.rows[np.searchsorted(creatives.codes, found)], places
 
 
 def _coded(hashes: NDArray[np.uint64], names: Names) -> tuple[list[str], NDArray[np.uint32]]:

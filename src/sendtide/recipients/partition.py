@@ -354,6 +354,7 @@ class RecipientPartition:
         as_of = owners, sends["sent_ms"], machines
         known = evidence_of(*as_of, *tables, settled=True) if labelled else None
         return {
+            "origin": np.full(len(rows), self.number, np.uint16),
             "client": client,
             "segment": sends["segment"],
             "send_offset": sends["offset"],

@@ -31,8 +31,8 @@ from sendtide.pipeline import Pipeline, PropensityModel, RiverModel
 from sendtide.sinks import ClientLift, ModelSummary, PartitionCounts, StateRow
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
 from sendtide.stages.piece import Piece
-from sendtide.stages.stage import Columns, Held, Outputs, Stage
-from sendtide.transport import Record
+from sendtide.stages.stage import Columns, Held, Stage
+from sendtide.transport import Outputs, Record
 
 __all__ = ["PROGRESSIVE", "ClientStage", "client_settings"]
 

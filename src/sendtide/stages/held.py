@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -12,13 +11,11 @@ from sendtide.events.errors import Unavailable
 from sendtide.stages.handover import Handover
 from sendtide.stages.piece import Piece
 from sendtide.stages.runtime import PartitionRuntime
-from sendtide.transport import Record, Tenure
+from sendtide.transport import Outputs, Tenure
 
-__all__ = ["Held", "Outputs", "State"]
+__all__ = ["Held", "State"]
 
 State = TypeVar("State")
-Outputs = Mapping[str, Sequence[Record]]
-"""Records to send by full topic name, each in order."""
 
 
 @dataclass(slots=True)

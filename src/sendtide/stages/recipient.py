@@ -32,7 +32,6 @@ from sendtide.recipients import (
     PolicySettings,
     RecipientPartition,
     answers,
-    blocks,
     records,
     restore,
     snapshot,
@@ -41,10 +40,11 @@ from sendtide.recipients.counters import FreshnessRow
 from sendtide.sinks import PartitionCounts, RecipientRows, SourceFreshness
 from sendtide.sinks.predictions import prediction_records
 from sendtide.sinks.topics import dead_letter_record, metric_record
+from sendtide.stages.example_rows import ExampleRows
 from sendtide.stages.freshness import freshness_metrics
 from sendtide.stages.piece import Piece
-from sendtide.stages.stage import Columns, Held, Outputs, Stage
-from sendtide.transport import KeyedRecords, Record
+from sendtide.stages.stage import Columns, Held, Stage
+from sendtide.transport import KeyedRecords, Output, Outputs, Record
 
 __all__ = ["RecipientStage", "join_settings", "policy_settings"]
 
@@ -196,26 +196,23 @@ class RecipientStage(Stage[RecipientPartition]):
             held.count(piece.topic, bucket, getattr(outcome, bucket))
         if not emit:
             return {}
-        out: dict[str, Sequence[Record]] = {}
+        out: dict[str, Output] = {}
         if refused:
             out[self._name(DEAD_LETTERS)] = [_dead_letter(piece, r) for r in refused]
-        examples = [
-            *self._examples(held, "exposure", outcome.exposures),
-            *self._examples(held, "label", outcome.labels),
-        ]
-        if examples:
-            out[self._name(EXAMPLES)] = examples
+        rows = self._examples(held.state, outcome)
+        if rows is not None and len(rows):
+            out[self._name(EXAMPLES)] = rows
         return out
 
-    def _examples(
-        self, held: Held[RecipientPartition], kind: ExampleKind, columns: Columns | None
-    ) -> list[Record]:
-        if columns is None or not len(columns["send_offset"]):
-            return []
+    def _examples(self, state: RecipientPartition, outcome: Outcome) -> ExampleRows | None:
+        """What sends give, or what engagements give."""
+        kind: ExampleKind = "label" if outcome.exposures is None else "exposure"
+        columns = outcome.labels if outcome.exposures is None else outcome.exposures
+        if columns is None:
+            return None
+        creatives = state.creatives.of(columns["creative"])
         partitions = self._pipeline.topics.partitions_of(EXAMPLES)
-        tables = self._clients, self._segments, held.state.creatives
-        made = blocks(columns, kind, held.number, *tables, partitions)
-        return [Record(block.to_bytes(), None, number) for number, block in made]
+        return ExampleRows(kind, columns, creatives, self._clients, self._segments, partitions)
 
     # -- what readers see ------------------------------------------------------------------------
 

@@ -26,32 +26,30 @@ from numpy.typing import NDArray
 from sendtide.events.errors import CorruptData, Fenced, Unavailable
 from sendtide.sinks import Owner, Sink
 from sendtide.stages.handover import Handover
-from sendtide.stages.held import Held, Outputs, State
+from sendtide.stages.held import Held, State
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.piece import Piece
 from sendtide.stages.positions import Positions
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.state import Manifest, SnapshotStore
 from sendtide.transport import (
-    Delivery,
-    Record,
+    Outputs,
     Tenure,
     TopicPartition,
     WithdrawnError,
     compare_identities,
 )
 
-__all__ = ["Columns", "Held", "Outputs", "Send", "Stage", "Transact"]
+__all__ = ["Columns", "Deliver", "Held", "Stage"]
 
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Columns = dict[str, NDArray[Any]]
-Send = Callable[[str, Sequence[Record]], Awaitable[Delivery]]
-Transact = Callable[[Outputs, Tenure, Mapping[TopicPartition, int]], Awaitable[None]]
-"""Stores outputs and the offsets they came from, all or nothing."""
+Deliver = Callable[[Outputs, Tenure, Mapping[TopicPartition, int]], Awaitable[None]]
+"""Stores outputs; where the broker has transactions, the offsets they came from with them."""
 
-_DELIVERIES: Final = 64
+_DELIVERIES: Final = 256
 """Chunks whose outputs may be under way at once, over all partitions of a stage."""
 _RESTORED_AT_ONCE: Final = 2
 """Partitions of a stage: each has its snapshot in memory beside its state meanwhile."""
@@ -63,8 +61,7 @@ class Stage(ABC, Generic[State]):
     Args:
         group: name of the stage, part of snapshot paths and of the fence in Redis.
         topics: full names of the stage's topics; partition n of all of them is one unit.
-        send: queues records of one topic; its delivery is awaited before a chunk is acknowledged.
-        transact: instead of `send` on brokers that have transactions.
+        deliver: stores outputs; a chunk is acknowledged when that is done.
         on_failure: called once with what ends this worker.
         session_timeout_s: of the consumer group: sooner nobody else is given a partition.
     """
@@ -74,19 +71,17 @@ class Stage(ABC, Generic[State]):
         group: str,
         topics: Sequence[str],
         *,
-        send: Send,
+        deliver: Deliver,
         sink: Sink,
         snapshots: SnapshotStore,
         offsets: OffsetLookup,
         on_failure: Callable[[BaseException], None],
-        transact: Transact | None = None,
         session_timeout_s: float = 10.0,
     ) -> None:
         self.group = group
         self.topics = tuple(topics)
         self.held: dict[int, Held[State]] = {}
-        self._send = send
-        self._transact = transact
+        self._deliver = deliver
         self._on_failure = on_failure
         self._failed = False
         self._sink = sink
@@ -151,7 +146,7 @@ class Stage(ABC, Generic[State]):
         )
         self._note_missed(held)
         behind = any(committed.get(topic, 0) < at for topic, at in positions.applied.items())
-        if behind and self._transact is not None:
+        if behind:
             await self.emit(held, {})  # moves the group up: no record may come for a while
         return dict(positions.applied)
 
@@ -247,19 +242,14 @@ class Stage(ABC, Generic[State]):
     async def emit(self, held: Held[State], outputs: Outputs, piece: Piece | None = None) -> None:
         """Send in the background what a piece makes, then acknowledge it; waits only for room."""
         await self._room.acquire()
-        task = asyncio.create_task(self._deliver(held, outputs, piece))
+        task = asyncio.create_task(self._delivered(held, outputs, piece))
         held.deliveries.add(task)
         task.add_done_callback(held.deliveries.discard)
 
-    async def _deliver(self, held: Held[State], outputs: Outputs, piece: Piece | None) -> None:
+    async def _delivered(self, held: Held[State], outputs: Outputs, piece: Piece | None) -> None:
         try:
-            if self._transact is not None:
-                reached = {(piece.topic, piece.partition): piece.next_offset} if piece else {}
-                await self._transact(outputs, held.tenure, reached)
-            else:
-                sent = [await self._send(t, records) for t, records in outputs.items()]
-                for delivery in sent:
-                    await delivery.delivered()
+            reached = {(piece.topic, piece.partition): piece.next_offset} if piece else {}
+            await self._deliver(outputs, held.tenure, reached)
             if piece is not None:
                 piece.finish()
         except WithdrawnError as error:

@@ -81,8 +81,8 @@ def _learn(
     if labels is None:
         return
     clients = ClientPartition(0, client_settings(pipeline))
-    tables = names["clients"], names["segments"], state.creatives
-    for _, block in blocks(labels, "label", 0, *tables, 1):
+    tables = names["clients"], names["segments"], state.creatives.of(labels["creative"])
+    for _, block in blocks(labels, "label", *tables, 1):
         clients.apply(block)
     for model in clients.take_models():
         directory.apply(model.to_bytes())

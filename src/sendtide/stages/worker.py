@@ -26,12 +26,13 @@ from sendtide.stages.ownership import Ownership
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.settings import WorkerSettings
 from sendtide.stages.snapshots import snapshot_store
-from sendtide.stages.stage import Outputs, Stage
+from sendtide.stages.stage import Stage
 from sendtide.stages.topic_watch import TopicWatch
 from sendtide.stages.warm_up import warm_up
 from sendtide.stages.watchdog import Watchdog, show_on_signal
 from sendtide.transport import (
     Companions,
+    Outputs,
     Settings,
     Tenure,
     TopicPartition,
@@ -109,8 +110,7 @@ class Worker:
     def _wiring(self, group: str) -> dict[str, Any]:
         settings = self.settings
         return {
-            "send": lambda topic, records: self.app.producer.send_batch(topic, records),
-            "transact": self._transact if self.transactional_id else None,
+            "deliver": self._deliver,
             "sink": self._new_sink(),
             "snapshots": snapshot_store(
                 settings.pipeline, group, url=settings.snapshots_url, key=settings.snapshot_key
@@ -120,10 +120,10 @@ class Worker:
             "session_timeout_s": settings.session_timeout_s,
         }
 
-    async def _transact(
+    async def _deliver(
         self, outputs: Outputs, tenure: Tenure, offsets: Mapping[TopicPartition, int]
     ) -> None:
-        await self.app.producer.transact(outputs, tenure, offsets)
+        await self.app.producer.write(outputs, tenure, offsets)
 
     async def _fetch_again(
         self, partitions: Collection[TopicPartition]
@@ -150,7 +150,7 @@ class Worker:
                 companions=self._companions(),
                 owner=self._ownership,
                 transactional_id=self.transactional_id,
-                transaction_interval_s=self.settings.pipeline.outputs.commit_interval_ms / 1000,
+                write_interval_s=self.settings.pipeline.outputs.commit_interval_ms / 1000,
                 # No longer than it takes until the partitions are another's: who reads the outputs
                 # waits for the end of what a dead worker has left open.
                 transaction_timeout_s=self.settings.session_timeout_s,

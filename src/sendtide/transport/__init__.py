@@ -39,12 +39,12 @@ from sendtide.transport.errors import (
 from sendtide.transport.owner import PartitionOwner
 from sendtide.transport.partitioner import partition_of
 from sendtide.transport.rebalance import Companions, TopicPartition
-from sendtide.transport.records import KeyedRecords, Record
+from sendtide.transport.records import KeyedRecords, Mergeable, Output, Outputs, Record, merged
 from sendtide.transport.settings import ONE_REQUEST, Settings, configure
 from sendtide.transport.topic import chunk_topic
 from sendtide.transport.transaction_probe import probe_transactions
-from sendtide.transport.transactions import Tenure
 from sendtide.transport.worker import run_worker
+from sendtide.transport.writer import Tenure
 
 __all__ = [
     "ONE_REQUEST",
@@ -56,6 +56,9 @@ __all__ = [
     "Delivery",
     "DeliveryError",
     "KeyedRecords",
+    "Mergeable",
+    "Output",
+    "Outputs",
     "PartitionLedger",
     "PartitionOwner",
     "Record",
@@ -73,6 +76,7 @@ __all__ = [
     "configure",
     "create_topics",
     "describe_topic",
+    "merged",
     "partition_counts",
     "partition_of",
     "probe_transactions",

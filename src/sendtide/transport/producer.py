@@ -10,14 +10,16 @@ from faust.transport import base
 from faust.types import TP, RecordMetadata
 
 from sendtide.transport.admin import TopicSpec, create_topics
+from sendtide.transport.at_least_once import AtLeastOnceWriter
 from sendtide.transport.deliveries import BatchProducer, Delivery
 from sendtide.transport.errors import ConfigurationError
 from sendtide.transport.partitioner import partition_of
 from sendtide.transport.rebalance import TopicPartition
-from sendtide.transport.records import Record
+from sendtide.transport.records import Outputs, Record
 from sendtide.transport.settings import producer_config, settings_of, transaction_config
 from sendtide.transport.transactional_client import TransactionalClient
-from sendtide.transport.transactions import Tenure, TransactionWriter
+from sendtide.transport.transactions import TransactionWriter
+from sendtide.transport.writer import Tenure, Writer
 
 __all__ = ["Producer"]
 
@@ -34,7 +36,7 @@ class Producer(base.Producer):
             msg = "producer_threaded is of no use here: librdkafka sends in threads of its own"
             raise ConfigurationError(msg)
         self._batches: BatchProducer | None = None
-        self._transactions: TransactionWriter | None = None
+        self._writer: Writer | None = None
         self._partition_counts: dict[str, int] = {}
 
     async def on_start(self) -> None:
@@ -48,18 +50,19 @@ class Producer(base.Producer):
             max_bytes=settings.outstanding_bytes,
         )
         self._batches.start()
+        interval_s = settings.write_interval_s
         if settings.transactional_id:
             client = TransactionalClient(transaction_config(self.app, self.transport.url, settings))
-            self._transactions = TransactionWriter(
-                client, self.app.consumer, interval_s=settings.transaction_interval_s
-            )
-            await self._transactions.start()
+            self._writer = TransactionWriter(client, self.app.consumer, interval_s=interval_s)
+        else:
+            self._writer = AtLeastOnceWriter(self._batches, interval_s=interval_s)
+        await self._writer.start()
 
     async def on_stop(self) -> None:
         """Send what is left, within the close timeout."""
-        if self._transactions is not None:
-            await self._transactions.stop()
-            self._transactions = None
+        if self._writer is not None:
+            await self._writer.stop()
+            self._writer = None
         if self._batches is not None:
             await self._batches.stop(settings_of(self.app).close_timeout_s)
             self._batches = None
@@ -68,17 +71,20 @@ class Producer(base.Producer):
         """Queue records in order; see `BatchProducer.send`."""
         return await self._client().send(topic, records)
 
-    async def transact(
+    async def write(
         self,
-        outputs: Mapping[str, Sequence[Record]],
+        outputs: Outputs,
         tenure: Tenure,
         offsets: Mapping[TopicPartition, int] | None = None,
     ) -> None:
-        """Store records and offsets together; see `TransactionWriter.write`."""
-        if self._transactions is None:
-            msg = "there are no transactions: Settings.transactional_id is not set, or not started"
-            raise ConfigurationError(msg)
-        await self._transactions.write(outputs, tenure, offsets)
+        """Store what works have made, those of one round together; see `Writer.write`.
+
+        With `Settings.transactional_id`, outputs and offsets at once or not at all.
+        """
+        if self._writer is None:
+            msg = "the producer is not started"
+            raise RuntimeError(msg)
+        await self._writer.write(outputs, tenure, offsets)
 
     async def send(
         self,

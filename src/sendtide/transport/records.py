@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, overload
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KeyedRecords", "Record", "sizes"]
+__all__ = ["KeyedRecords", "Mergeable", "Output", "Outputs", "Record", "merged", "size_of", "sizes"]
 
 
 class Record(NamedTuple):
@@ -43,6 +44,53 @@ class KeyedRecords(Sequence[Record]):
 
     def __iter__(self) -> Iterator[Record]:
         return map(Record, self.values, self.keys)
+
+
+class Mergeable(ABC):
+    """Rows that are no records yet: those of all works that are written together share records."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes, about."""
+
+    @abstractmethod
+    def records(self, others: Sequence[Self]) -> Sequence[Record]:
+        """The records of these rows and of the others', in this order."""
+
+
+Output = Sequence[Record] | Mergeable
+"""What goes to one topic."""
+Outputs = Mapping[str, Output]
+"""What goes out, by full topic name, each in order."""
+
+
+def merged(outputs: Iterable[Outputs]) -> list[tuple[str, Sequence[Record]]]:
+    """Topics and records of works that are written together, in order.
+
+    Where a topic has rows that can be merged, the records of all of them are in the place of the
+    first's.
+    """
+    found: list[tuple[str, Output]] = []
+    others: dict[str, list[Mergeable]] = {}
+    for topic, output in (pair for work in outputs for pair in work.items()):
+        if isinstance(output, Mergeable):
+            if topic in others:
+                others[topic].append(output)
+                continue
+            others[topic] = []
+        found.append((topic, output))
+    return [
+        (topic, output.records(others[topic]) if isinstance(output, Mergeable) else output)
+        for topic, output in found
+    ]
+
+
+def size_of(output: Output) -> int:
+    """Bytes of what goes to one topic."""
+    return output.size if isinstance(output, Mergeable) else int(sizes(output).sum())
 
 
 def sizes(records: Sequence[Record]) -> NDArray[np.int64]:

@@ -50,9 +50,9 @@ class Settings:
     close_timeout_s: for leaving the group.
     outstanding_messages, outstanding_bytes: records sent and not confirmed; senders wait there.
     idempotence: the producer's; off for brokers that do not have it.
-    transactional_id: of this process and no other; with it `Producer.transact` stores outputs and
+    transactional_id: of this process and no other; with it `Producer.write` stores outputs and
         offsets together and nothing else commits; "": offsets are committed by a timer.
-    transaction_interval_s: between the beginnings of two transactions, at least.
+    write_interval_s: between the beginnings of two rounds of `Producer.write`, at least.
     transaction_timeout_s: after which the broker aborts the transaction of a process that is gone.
     """
 
@@ -74,7 +74,7 @@ class Settings:
     outstanding_bytes: int = 64 << 20
     idempotence: bool = True
     transactional_id: str = ""
-    transaction_interval_s: float = 0.1
+    write_interval_s: float = 0.1
     transaction_timeout_s: float = 10.0
 
 

@@ -21,23 +21,20 @@ running results alone) may then be stored twice; they carry ids, or keys of a co
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
-from sendtide.transport.errors import TransactionAbortedError, TransportError, WithdrawnError
+from sendtide.transport.errors import TransactionAbortedError
 from sendtide.transport.rebalance import TopicPartition
-from sendtide.transport.records import Record, sizes
+from sendtide.transport.records import merged
 from sendtide.transport.transactional_client import TransactionalClient
+from sendtide.transport.writer import Work, Writer, remaining
 
-__all__ = ["Membership", "Tenure", "TransactionWriter"]
+__all__ = ["Membership", "TransactionWriter"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,18 +42,6 @@ _log = logging.getLogger(__name__)
 _STARTS: Final = 4
 _RETRY_S: Final = 0.1
 _LONGEST_RETRY_S: Final = 2.0
-
-
-@dataclass(eq=False, slots=True)
-class Tenure:
-    """A unit of partitions held, from assignment until it is taken away.
-
-    committed: offset by partition up to which outputs are stored; the writer alone moves it.
-    over: true once the unit is gone: what is still queued for it is withdrawn.
-    """
-
-    committed: dict[TopicPartition, int] = field(default_factory=dict)
-    over: bool = False
 
 
 class Membership(Protocol):
@@ -73,17 +58,8 @@ class Membership(Protocol):
         ...
 
 
-@dataclass(eq=False, slots=True)
-class _Work:
-    outputs: Mapping[str, Sequence[Record]]
-    tenure: Tenure
-    offsets: Mapping[TopicPartition, int]
-    size: int
-    done: asyncio.Future[None]
-
-
-class TransactionWriter:
-    """Writes for one event loop.
+class TransactionWriter(Writer):
+    """Writes outputs and offsets; see `Writer`.
 
     Args:
         client: the blocking client.
@@ -100,15 +76,10 @@ class TransactionWriter:
         interval_s: float = 0.1,
         max_bytes: int = 32 << 20,
     ) -> None:
+        super().__init__(interval_s, max_bytes)
         self._client = client
         self._membership = membership
-        self._interval_s = interval_s
-        self._max_bytes = max_bytes
-        self._queue: deque[_Work] = deque()
-        self._wanted = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rdkafka-transact")
-        self._task: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
         self.aborted = 0
 
     async def start(self) -> None:
@@ -125,79 +96,27 @@ class TransactionWriter:
                 if attempt + 1 == _STARTS or not error.args[0].retriable():
                     raise
                 _log.warning("transactions cannot begin yet: %s", error.args[0].str())
-        self._task = asyncio.create_task(self._run())
-
-    async def write(
-        self,
-        outputs: Mapping[str, Sequence[Record]],
-        tenure: Tenure,
-        offsets: Mapping[TopicPartition, int] | None = None,
-    ) -> None:
-        """Return when the records are stored and the group stands at `offsets`.
-
-        Without offsets the group stays where it is; the fence holds all the same.
-
-        Raises:
-            WithdrawnError: the tenure is over; nothing of this is stored.
-            TransportError: the writer has failed for good.
-        """
-        if self._failure is not None:
-            msg = f"transactions have ended: {self._failure}"
-            raise TransportError(msg) from self._failure
-        size = sum(int(sizes(records).sum()) for records in outputs.values())
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Work(outputs, tenure, offsets or {}, size, done))
-        self._wanted.set()
-        await done
+        await super().start()
 
     async def stop(self) -> None:
         """End; what is queued still is not stored."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        self._fail(WithdrawnError("the writer was stopped"))
+        await super().stop()
         await self._blocking(self._client.close)
         self._thread.shutdown(wait=False)
 
     async def _blocking(self, call: Any, *arguments: Any) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
-    async def _run(self) -> None:
-        began = 0.0
-        works: list[_Work] = []
-        try:
-            while True:
-                await self._wanted.wait()
-                await asyncio.sleep(max(0.0, began + self._interval_s - time.monotonic()))
-                began = time.monotonic()
-                works = self._take()
-                await self._store(works)
-        except Exception as error:
-            self._fail(error, works)
-
-    def _take(self) -> list[_Work]:
-        """The next works in order, as many as one transaction should hold."""
-        works: list[_Work] = []
-        size = 0
-        while self._queue and (not works or size + self._queue[0].size <= self._max_bytes):
-            work = self._queue.popleft()
-            size += work.size
-            works.append(work)
-        if not self._queue:
-            self._wanted.clear()
-        return works
-
-    async def _store(self, works: list[_Work]) -> None:
+    async def _store(self, works: list[Work]) -> None:
         """Write until each is stored or withdrawn."""
         pause_s = _RETRY_S
-        while works := _remaining(works):
+        while works := remaining(works):
             metadata = await self._membership.group_metadata()
             await asyncio.sleep(0)  # a loss that was reported before the metadata is dealt with now
-            works = _remaining(works)
+            works = remaining(works)
             if not works:
                 return
-            outputs = [pair for work in works for pair in work.outputs.items()]
+            outputs = merged(work.outputs for work in works)
             try:
                 await self._blocking(self._client.write, outputs, _offsets(works), metadata)
             except TransactionAbortedError as error:
@@ -210,7 +129,7 @@ class TransactionWriter:
                 _settle(works)
                 return
 
-    async def _not_stored(self, works: list[_Work]) -> list[_Work]:
+    async def _not_stored(self, works: list[Work]) -> list[Work]:
         """Settle them if they were stored after all; return them if not."""
         asked = {partition for work in works for partition in work.offsets}
         while True:
@@ -228,35 +147,14 @@ class TransactionWriter:
         _settle(works)
         return []
 
-    def _fail(self, error: BaseException, works: Iterable[_Work] = ()) -> None:
-        self._failure = self._failure or error
-        for work in (*works, *self._queue):
-            if not work.done.done():
-                work.done.set_exception(error)
-        self._queue.clear()
 
-
-def _remaining(works: Iterable[_Work]) -> list[_Work]:
-    """Withdraw works whose tenure is over; return the others."""
-    kept = []
-    for work in works:
-        if work.done.done():  # cancelled by whoever waited for it
-            continue
-        if not work.tenure.over:
-            kept.append(work)
-            continue
-        msg = f"{len(work.outputs)} topics' records are withdrawn: their partition was taken away"
-        work.done.set_exception(WithdrawnError(msg))
-    return kept
-
-
-def _ahead(work: _Work) -> list[tuple[TopicPartition, int]]:
+def _ahead(work: Work) -> list[tuple[TopicPartition, int]]:
     """Offsets of a work that are past where its tenure stands."""
     known = work.tenure.committed
     return [(place, o) for place, o in work.offsets.items() if o > known.get(place, -1)]
 
 
-def _offsets(works: Iterable[_Work]) -> dict[TopicPartition, int]:
+def _offsets(works: Iterable[Work]) -> dict[TopicPartition, int]:
     """Where the group stands after these works; never behind where each tenure already stands."""
     offsets: dict[TopicPartition, int] = {}
     for work in works:
@@ -265,7 +163,7 @@ def _offsets(works: Iterable[_Work]) -> dict[TopicPartition, int]:
     return offsets
 
 
-def _settle(works: Iterable[_Work]) -> None:
+def _settle(works: Iterable[Work]) -> None:
     for work in works:
         for partition, offset in work.offsets.items():
             before = work.tenure.committed.get(partition, offset)

@@ -72,10 +72,21 @@ def _drop_small(
 
 
 @njit(cache=True)
+def _oldest(newest: Any) -> Any:
+    """Oldest of the newest times of the origins that rows came from."""
+    found = np.int64(1 << 62)
+    for origin in range(len(newest)):
+        if newest[origin] != _NO_TIME:
+            found = min(found, newest[origin])
+    return found
+
+
+@njit(cache=True)
 def _add_rows(
     begin: int,
     rows: Any,
     times: Any,
+    origins: Any,
     bins: Any,
     limits: Any,
     clock: Any,
@@ -87,21 +98,25 @@ def _add_rows(
 ) -> int:
     """Add rows from `begin` until one closes a window; return how many rows are done.
 
-    limits: size, lateness, how far the watermark may be behind, oldest of the other origins'
-    newest times. newest: (1,) newest time of this origin.
+    limits: size, lateness, how far the watermark may be behind. newest: (origins,) newest times.
     """
-    size_ms, lateness_ms, behind_ms, others_ms = limits
+    size_ms, lateness_ms, behind_ms = limits
     oldest_end, _ = _drop_small(-(1 << 62), size_ms, ring, filled, lists, counts)
+    slowest = _oldest(newest)
     for i in range(begin, len(rows)):
         number = times[i] // size_ms
         end = (number + 1) * size_ms
         # A late row counts here too: its origin is behind, and the others are to wait for it.
-        newest[0] = max(newest[0], times[i])
+        before = newest[origins[i]]
+        if times[i] > before:
+            newest[origins[i]] = times[i]
+            if before <= slowest:  # of the slowest, or its first row
+                slowest = _oldest(newest)
         if end <= clock[2]:
             clock[1] += 1
             continue
         clock[0] = max(clock[0], times[i])
-        watermark = max(min(newest[0], others_ms) - lateness_ms, clock[0] - behind_ms)
+        watermark = max(slowest - lateness_ms, clock[0] - behind_ms)
         clock[2] = max(clock[2], watermark)
         if clock[2] >= oldest_end:
             oldest_end, full = _drop_small(clock[2], size_ms, ring, filled, lists, counts)
@@ -140,7 +155,7 @@ class TumblingCounts:
         self.size_ms = size_ms
         self.lateness_ms = min(lateness_ms, (OPEN_WINDOWS - 2) * size_ms)
         self._clock: I64 = np.array([_NO_TIME, 0, _NO_TIME], np.int64)
-        self._newest_of: dict[int, I64] = {}
+        self._newest: I64 = np.full(1, _NO_TIME, np.int64)
         self._ring: I64 = np.full(OPEN_WINDOWS, _FREE, np.int64)
         self._counts: I32 = np.zeros((OPEN_WINDOWS, 1, series, bins), np.int32)
         self._filled: I64 = np.zeros(OPEN_WINDOWS, np.int64)
@@ -166,25 +181,22 @@ class TumblingCounts:
                 wider[slot, :held] = self._counts[slot]
             self._counts = wider
 
-    def add(self, rows: I32, times: I64, bins: U8, origin: int = 0) -> list[ClosedWindow]:
+    def add(
+        self, rows: I32, times: I64, bins: U8, origins: NDArray[Any] | None = None
+    ) -> list[ClosedWindow]:
         """Count n rows in order; return the windows they closed, in order.
 
         Args:
             rows: (n,) client rows, below what `grow` was told.
             times: (n,) event times, ms.
             bins: (n, series) bin of each series, `SKIP` to leave one out.
-            origin: where they come from.
+            origins: (n,) where they come from, small numbers; all from 0 if not given.
         """
         if not len(rows):
             return []
-        newest = self._newest_of.setdefault(origin, np.array([_NO_TIME], np.int64))
-        others = [int(t[0]) for o, t in self._newest_of.items() if o != origin]
-        limits = (
-            self.size_ms,
-            self.lateness_ms,
-            (OPEN_WINDOWS - 2) * self.size_ms,
-            min(others, default=-_NO_TIME),
-        )
+        origins = np.zeros(len(rows), np.uint16) if origins is None else origins
+        self._know(int(origins.max()))
+        limits = self.size_ms, self.lateness_ms, (OPEN_WINDOWS - 2) * self.size_ms
         closed: list[ClosedWindow] = []
         done = 0
         while True:
@@ -192,10 +204,11 @@ class TumblingCounts:
                 done,
                 rows,
                 times,
+                origins,
                 bins,
                 limits,
                 self._clock,
-                newest,
+                self._newest,
                 self._ring,
                 self._filled,
                 self._lists,
@@ -205,6 +218,10 @@ class TumblingCounts:
                 break
             closed += self._close()
         return closed
+
+    def _know(self, origin: int) -> None:
+        missing = max(origin + 1 - len(self._newest), 0)
+        self._newest = np.append(self._newest, np.full(missing, _NO_TIME, np.int64))
 
     def _close(self) -> list[ClosedWindow]:
         """Take out every window the watermark has passed, oldest first."""
@@ -224,12 +241,11 @@ class TumblingCounts:
         slots = np.flatnonzero(self._ring != _FREE)
         slots = slots[np.argsort(self._ring[slots])]
         held = self._counts[slots, :clients]
-        origins = sorted(self._newest_of)
-        newest = [self._newest_of[origin][0] for origin in origins]
+        origins = np.flatnonzero(self._newest != _NO_TIME)
         return {
             "clock": self._clock.copy(),
-            "origins": np.array(origins, np.int64),
-            "origins_newest": np.array(newest, np.int64),
+            "origins": origins,
+            "origins_newest": self._newest[origins],
             "numbers": self._ring[slots],
             "counts": held,
         }
@@ -239,8 +255,9 @@ class TumblingCounts:
         counts = columns["counts"]
         self.grow(counts.shape[1])
         self._clock[:] = columns["clock"]
-        pairs = zip(columns["origins"].tolist(), columns["origins_newest"], strict=True)
-        self._newest_of = {origin: np.array([time], np.int64) for origin, time in pairs}
+        self._newest = np.full(1, _NO_TIME, np.int64)
+        self._know(int(columns["origins"].max(initial=0)))
+        self._newest[columns["origins"]] = columns["origins_newest"]
         self._ring[:] = _FREE
         self._counts[:] = 0
         for number, table in zip(columns["numbers"].tolist(), counts, strict=True):
