@@ -177,6 +177,9 @@ def test_blocks_of_older_minor_versions_are_read():
         ExampleBlock.from_bytes(damaged)
     with pytest.raises(CorruptData, match="names creative 1 of 1"):
         ExampleBlock.from_bytes(pack(meta | {"version": "1.2"}, columns))
-    for origin in (-1, 1_024, 2**70):
+    wide = {**columns, "origin": np.zeros((2, 2), "<u2")}
+    with pytest.raises(CorruptData, match=r"bad columns \['origin'"):
+        ExampleBlock.from_bytes(pack(meta | {"version": "2.0"}, wide))
+    for origin in (-1, 1_024, 2**60):
         with pytest.raises(CorruptData, match="names origin"):
             ExampleBlock.from_bytes(pack(meta | {"origin": origin}, old))

@@ -6,8 +6,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +18,18 @@ from sendtide.clients import ClientPartition, ClientSettings
 from sendtide.events.batch import Names
 from sendtide.events.creative import Creatives
 from sendtide.events.examples import ExampleBlock
-from sendtide.stages.example_rows import ExampleRows
-from sendtide.transport import Record, merged
+from sendtide.events.messages import EngagementEvent, SendEvent
+from sendtide.models import ModelDirectory
+from sendtide.pipeline import Pipeline
+from sendtide.sinks import MemoryStore
+from sendtide.stages.example_rows import ExampleRows, RowsOfOneKind
+from sendtide.stages.held import Held
+from sendtide.stages.piece import Piece
+from sendtide.stages.positions import Positions
+from sendtide.stages.recipient import RecipientStage
+from sendtide.stages.runtime import PartitionRuntime
+from sendtide.state import SnapshotStore
+from sendtide.transport import Chunk, Record, Tenure, merged
 
 CLIENTS, SEGMENTS = Names(), Names()
 for code in range(1, 6):
@@ -25,6 +37,7 @@ for code in range(1, 6):
     SEGMENTS.learn(code, f"segment-{code}")
 MADE_OF = Creatives.of(CREATIVES)
 PARTITIONS = 3
+NOW_MS, DAY_MS = 1_790_000_000_000, 86_400_000
 
 
 def rows_of(origin: int, first: int, n: int, kind: Any = "label") -> ExampleRows:
@@ -37,7 +50,8 @@ def rows_of(origin: int, first: int, n: int, kind: Any = "label") -> ExampleRows
     columns["creative"] = codes[columns["creative"] % len(codes)]
     used = np.isin(MADE_OF.codes, columns["creative"])
     creatives = Creatives(MADE_OF.codes[used], MADE_OF.rows[used])
-    return ExampleRows(kind, columns, creatives, CLIENTS, SEGMENTS, PARTITIONS)
+    part = RowsOfOneKind(kind, columns, creatives)
+    return ExampleRows([part], CLIENTS, SEGMENTS, PARTITIONS)
 
 
 def told(records: list[Record]) -> dict[Any, list[Any]]:
@@ -82,7 +96,7 @@ def test_rows_written_together_are_those_written_alone(works) -> None:
 def test_what_is_learned_does_not_depend_on_what_was_written_together() -> None:
     """One block of three origins teaches what three blocks do; so do repeats among them."""
     parts = [rows_of(origin, 1_000 * origin, 400) for origin in range(3)]
-    parts.append(replace(parts[1]))
+    parts.append(parts[1])
     one, many = ClientPartition(0, ClientSettings()), ClientPartition(0, ClientSettings())
     common = [replace(part, partitions=1) for part in parts]
     (block,) = common[0].records(common[1:])
@@ -113,3 +127,41 @@ def test_the_size_is_that_of_the_columns(n) -> None:
     part = rows_of(0, 0, n)
     written = sum(len(record.value) for record in part.records([]))
     assert part.size > written / 20 if n == 1 else part.size > written / 2
+
+
+def piece(topic: str, event: Any) -> Piece:
+    """One event as a worker is given it."""
+    message = Message(
+        topic=topic,
+        partition=7,
+        offset=0,
+        key=f"c1:{event.recipient_id}".encode(),
+        value=msgspec.json.encode(event),
+        timestamp=(1, event.event_time_ms),
+    )
+    return Piece.whole(Chunk(topic, 7, [message], 1, 1, lambda _: None))
+
+
+def test_sends_that_are_due_when_they_come_make_labels_too(tmp_path) -> None:
+    """Engagements were read a horizon ahead: rows of both kinds go out."""
+    stage = RecipientStage(
+        Pipeline(),
+        ModelDirectory(),
+        deliver=None,
+        sink=MemoryStore(),
+        snapshots=SnapshotStore(str(tmp_path), "recipients", 2),
+        offsets=None,
+        on_failure=lambda _: None,
+    )
+    runtime = PartitionRuntime(Positions.recovered({}, {}, {}), lambda *_: {})
+    held = Held(7, 1, stage.new_state(7), runtime, Tenure(), {})
+    about = {"source": "esp", "client_id": "c1", "recipient_id": "ab" * 16}
+    opened = EngagementEvent(
+        **about, id="o", event_time_ms=NOW_MS + 30 * DAY_MS, message_id="another", kind="open"
+    )
+    assert stage.apply(held, piece("email.engagements", opened), True) == {}
+    send = SendEvent(**about, id="s", event_time_ms=NOW_MS)
+    found = merged([stage.apply(held, piece("email.sends", send), True)])
+    read = [ExampleBlock.from_bytes(record.value) for _, rows in found for record in rows]
+    assert [block.kind for block in read] == ["exposure", "label"]
+    assert all(block.columns["origin"].tolist() == [7] for block in read)

@@ -8,6 +8,7 @@ is further behind cannot be told from a repeat and is dropped too; `forgotten` c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any, Final
 
 import numpy as np
@@ -53,6 +54,12 @@ def _first_time(origins: Any, offsets: Any, bits: Any, states: Any) -> Any:
     return fresh
 
 
+def _zeros(origins: int) -> U64:
+    """Rings that take memory as they are used, by ordinary pages; numpy's own ask for huge ones."""
+    memory = mmap(-1, origins * _WORDS * 8, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+    return np.frombuffer(memory, np.uint64).reshape(origins, _WORDS)
+
+
 class _Rings:
     """Of one kind: bits (origins, words), and (newest, repeats, forgotten) of each origin."""
 
@@ -61,11 +68,11 @@ class _Rings:
         self.states: I64 = np.zeros((0, 3), np.int64)
 
     def grow(self, origins: int) -> None:
-        """Have room for so many. Memory that was never written to is not taken from the system."""
+        """Have room for so many; of the old ones only what was written to is copied."""
         held = len(self.states)
         if origins <= held:
             return
-        bits = np.zeros((max(origins, 2 * held), _WORDS), np.uint64)
+        bits = _zeros(max(origins, 2 * held))
         for before, ring in zip(self.bits, bits[:held], strict=True):
             used = np.flatnonzero(before)
             ring[used] = before[used]

@@ -23,7 +23,7 @@ from sendtide.clients import ClientPartition
 from sendtide.commands.output import progress
 from sendtide.connectors.partitioner import partitions_of
 from sendtide.events.batch import Names
-from sendtide.events.examples import ExampleBlock, ExampleKind
+from sendtide.events.examples import ExampleBlock
 from sendtide.events.topics import ENGAGEMENTS, EXAMPLES, SENDS
 from sendtide.events.wire import Records
 from sendtide.gate import EngagementGate, SendGate
@@ -154,14 +154,8 @@ class _Way:
         batch: Any = self.clock.of(f"gate: {word}", n, read)[0]
         join: Callable[[Any], Outcome] = (state.apply_sends, state.apply_engagements)[topic]
         outcome = self.clock.of(f"recipients: {word}", n, partial(join, batch))
-        self._keep(state, "exposure", outcome.exposures)
-        self._keep(state, "label", outcome.labels)
-
-    def _keep(self, state: RecipientPartition, kind: ExampleKind, columns: Any) -> None:
-        if columns is not None and len(columns["send_offset"]):
-            creatives = state.creatives.of(columns["creative"])
-            names = self._clients, self._segments
-            self._made.append(ExampleRows(kind, columns, creatives, *names, len(self._learners)))
+        names = self._clients, self._segments
+        self._made.append(ExampleRows.of(state, outcome, *names, len(self._learners)))
 
     def _carry(self, made: list[ExampleRows]) -> None:
         """Example rows through their topic to the clients."""

@@ -25,6 +25,7 @@ from sendtide.events.columns import pack, unpack
 from sendtide.events.creative import ANGLES, BUCKETS, CREATIVE, NO_PLACE
 from sendtide.events.errors import CorruptData
 from sendtide.events.mailbox import MAILBOX_PROVIDERS
+from sendtide.events.messages import CONTENT_FIELDS
 from sendtide.events.rhythm import EVIDENCE
 
 __all__ = ["EXAMPLE_COLUMNS", "HISTORY_COLUMNS", "PERIODS", "PERIOD_BITS", "PERIOD_MS"]
@@ -142,12 +143,7 @@ class ExampleBlock:
             msg = f"example block has version {meta.get('version')!r}; this build reads 1.x and 2.x"
             raise CorruptData(msg)
         creatives = _creatives(columns.pop("creatives", None))
-        wanted = {**EXAMPLE_COLUMNS, "content": "<f4", "evidence": "<u2"}
-        lengths = {len(columns[name]) for name in wanted if name in columns}
-        wrong = [n for n, t in wanted.items() if n not in columns or columns[n].dtype.str != t]
-        if wrong or len(lengths) != 1:
-            msg = f"example block with bad columns {wrong} or unequal lengths {sorted(lengths)}"
-            raise CorruptData(msg)
+        columns = _wanted(columns)
         clients, segments = list(meta["clients"]), list(meta["segments"])
         sizes = {"client": len(clients), "segment": len(segments), "creative": len(creatives) + 1}
         sizes |= {"provider": len(MAILBOX_PROVIDERS), "origin": MAX_ORIGINS}
@@ -162,6 +158,27 @@ class ExampleBlock:
             columns=columns,
             creatives=creatives,
         )
+
+
+def _wanted(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The columns of a block and no others.
+
+    Raises:
+        CorruptData: some are missing, of another type, or of unequal shapes.
+    """
+    wide = {"content": ("<f4", (len(CONTENT_FIELDS),)), "evidence": ("<u2", (EVIDENCE,))}
+    wanted = {name: (dtype, ()) for name, dtype in EXAMPLE_COLUMNS.items()} | wide
+    wrong = [
+        name
+        for name, (dtype, row) in wanted.items()
+        if name not in columns or columns[name].dtype.str != dtype or columns[name].shape[1:] != row
+    ]
+    found = {name: columns[name] for name in wanted if name in columns}
+    lengths = {len(column) for column in found.values()}
+    if wrong or len(lengths) != 1:
+        msg = f"example block with bad columns {wrong} or unequal lengths {sorted(lengths)}"
+        raise CorruptData(msg)
+    return found
 
 
 def _missing(

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
-from sendtide.events.examples import ExampleKind
 from sendtide.events.messages import DeadLetterHeaders
 from sendtide.events.predictions import Predictions
 from sendtide.events.topics import (
@@ -199,20 +198,11 @@ class RecipientStage(Stage[RecipientPartition]):
         out: dict[str, Output] = {}
         if refused:
             out[self._name(DEAD_LETTERS)] = [_dead_letter(piece, r) for r in refused]
-        rows = self._examples(held.state, outcome)
-        if rows is not None and len(rows):
+        partitions = self._pipeline.topics.partitions_of(EXAMPLES)
+        rows = ExampleRows.of(held.state, outcome, self._clients, self._segments, partitions)
+        if len(rows):
             out[self._name(EXAMPLES)] = rows
         return out
-
-    def _examples(self, state: RecipientPartition, outcome: Outcome) -> ExampleRows | None:
-        """What sends give, or what engagements give."""
-        kind: ExampleKind = "label" if outcome.exposures is None else "exposure"
-        columns = outcome.labels if outcome.exposures is None else outcome.exposures
-        if columns is None:
-            return None
-        creatives = state.creatives.of(columns["creative"])
-        partitions = self._pipeline.topics.partitions_of(EXAMPLES)
-        return ExampleRows(kind, columns, creatives, self._clients, self._segments, partitions)
 
     # -- what readers see ------------------------------------------------------------------------
 

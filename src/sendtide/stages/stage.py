@@ -49,7 +49,7 @@ Columns = dict[str, NDArray[Any]]
 Deliver = Callable[[Outputs, Tenure, Mapping[TopicPartition, int]], Awaitable[None]]
 """Stores outputs; where the broker has transactions, the offsets they came from with them."""
 
-_DELIVERIES: Final = 256
+_DELIVERIES: Final = 128
 """Chunks whose outputs may be under way at once, over all partitions of a stage."""
 _RESTORED_AT_ONCE: Final = 2
 """Partitions of a stage: each has its snapshot in memory beside its state meanwhile."""
@@ -147,7 +147,8 @@ class Stage(ABC, Generic[State]):
         self._note_missed(held)
         behind = any(committed.get(topic, 0) < at for topic, at in positions.applied.items())
         if behind:
-            await self.emit(held, {})  # moves the group up: no record may come for a while
+            # With transactions this moves the group up: no record may come for a while.
+            await self.emit(held, {})
         return dict(positions.applied)
 
     def _note_missed(self, held: Held[State]) -> None:

@@ -72,7 +72,8 @@ class Writer(ABC):
         """Return when the records are stored.
 
         Raises:
-            WithdrawnError: the tenure is over; nothing of this is stored.
+            WithdrawnError: the tenure is over, and nothing of this is stored; or the writer was
+                stopped, and it may be.
             TransportError: the writer has failed for good.
         """
         if self._failure is not None:
