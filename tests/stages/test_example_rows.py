@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pytest
 from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,12 +120,11 @@ def test_other_topics_keep_their_records_and_places() -> None:
     assert sum(len(rows) for rows in told(list(found[1][1])).values()) == 10
 
 
-@pytest.mark.parametrize("n", [1, 300])
-def test_the_size_is_that_of_the_columns(n) -> None:
-    """What bounds a round of writing is not less than what is written, names and digest apart."""
-    part = rows_of(0, 0, n)
+def test_the_size_is_that_of_the_columns() -> None:
+    """What bounds a round of writing is about what is written."""
+    part = rows_of(0, 0, 300)
     written = sum(len(record.value) for record in part.records([]))
-    assert part.size > written / 20 if n == 1 else part.size > written / 2
+    assert written / 2 < part.size < 2 * written
 
 
 def piece(topic: str, event: Any) -> Piece:

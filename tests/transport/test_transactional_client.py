@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from sendtide.local import start_kafka, stop_kafka
 from sendtide.transport import ConfigurationError, Record, TopicSpec, create_topics
-from sendtide.transport.errors import TransactionAbortedError
+from sendtide.transport.errors import RecordTooLargeError, TransactionAbortedError
 from sendtide.transport.transactional_client import TransactionalClient
 from servers import require
 
@@ -65,11 +65,25 @@ def test_records_and_offsets_are_stored_together_or_not_at_all(kafka, group):
     """One too large for the broker takes the offsets with it; the next transaction is a new one."""
     client = client_of(kafka, uuid4().hex)
     write(client, group, b"a", 3)
-    with pytest.raises(TransactionAbortedError):
+    with pytest.raises(RecordTooLargeError, match=r"message\.max\.bytes"):
         write(client, group, b"b", 5, size=900_000 + (1 << 20))
     assert stored(group) == ([b"a"], 3)
     write(client, group, b"c", 7)
     assert stored(group) == ([b"a", b"c"], 7)
+    client.close()
+
+
+def test_a_record_the_topic_does_not_take_is_told_apart(kafka, group):
+    """The client would send it; the broker's limit for the topic is lower."""
+    client, (topic, member) = client_of(kafka, uuid4().hex), group
+    small = f"small-{topic}"
+    limit = TopicSpec(small, 1, 1, {"max.message.bytes": "10000"})
+    create_topics({"bootstrap.servers": kafka.address}, [limit])
+    large = Record(uuid4().bytes * 2_000)
+    with pytest.raises(RecordTooLargeError, match=r"max\.message\.bytes of the topics"):
+        client.write([(small, [large])], {(topic, 0): 5}, member.consumer_group_metadata())
+    write(client, group, b"c", 7)
+    assert stored(group) == ([b"c"], 7)
     client.close()
 
 

@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendtide.transport import Record, Tenure, probe_transactions
-from sendtide.transport.errors import TransactionAbortedError, TransportError, WithdrawnError
+from sendtide.transport.errors import (
+    RecordTooLargeError,
+    TransactionAbortedError,
+    TransportError,
+    WithdrawnError,
+)
 from sendtide.transport.transactional_client import patiently
 from sendtide.transport.transactions import TransactionWriter
 
@@ -22,6 +27,7 @@ class Log:
     """A broker of one log and one group: `fates` says what becomes of each transaction.
 
     stored: as it is said. aborted: nothing is stored. unheard: it is stored, and the answer lost.
+    too large: nothing is stored, and never will be.
     It is the client and the membership of a writer at once.
     """
 
@@ -35,12 +41,14 @@ class Log:
     def write(self, outputs, offsets, group_metadata):
         assert group_metadata == "generation"
         fate = self.fates.pop(0) if self.fates else "stored"
-        if fate != "aborted":
+        if fate not in ("aborted", "too large"):
             self.records += [record.value for _, records in outputs for record in records]
             for place, offset in offsets.items():
                 assert offset >= self.group.get(place, 0), "the group's offset fell"
                 self.group[place] = offset
             self.transactions += 1
+        if fate == "too large":
+            raise RecordTooLargeError(fate)
         if fate != "stored":
             raise TransactionAbortedError(fate)
 
@@ -115,6 +123,21 @@ def test_running_results_share_the_fate_of_what_they_go_with():
 
     play(log, scenario)
     assert log.records == [b"1", b"2"]
+
+
+def test_a_record_that_is_never_taken_ends_the_writer():
+    """It is not tried again and again: whoever waits is told, and so is whoever comes later."""
+    log = Log(["stored", "too large"])
+
+    async def scenario(writer):
+        await writer.write({"out": [value(1)]}, Tenure(), {PLACE: 1})
+        with pytest.raises(RecordTooLargeError):
+            await writer.write({"out": [value(2)]}, Tenure(), {PLACE: 2})
+        with pytest.raises(TransportError, match="cannot be written any more"):
+            await writer.write({"out": [value(3)]}, Tenure(), {PLACE: 3})
+
+    play(log, scenario)
+    assert (log.records, log.group) == ([b"1"], {PLACE: 1})
 
 
 def test_what_gathers_during_a_transaction_goes_in_the_next():

@@ -55,7 +55,7 @@ def _first_time(origins: Any, offsets: Any, bits: Any, states: Any) -> Any:
 
 
 def _zeros(origins: int) -> U64:
-    """Rings that take memory as they are used, by ordinary pages; numpy's own ask for huge ones."""
+    """(origins, words), resident as they are used: in ordinary pages, not in numpy's huge ones."""
     memory = mmap(-1, origins * _WORDS * 8, flags=MAP_PRIVATE | MAP_ANONYMOUS)
     return np.frombuffer(memory, np.uint64).reshape(origins, _WORDS)
 

@@ -243,11 +243,13 @@ class Stage(ABC, Generic[State]):
     async def emit(self, held: Held[State], outputs: Outputs, piece: Piece | None = None) -> None:
         """Send in the background what a piece makes, then acknowledge it; waits only for room."""
         await self._room.acquire()
-        task = asyncio.create_task(self._delivered(held, outputs, piece))
+        task = asyncio.create_task(self._store_and_acknowledge(held, outputs, piece))
         held.deliveries.add(task)
         task.add_done_callback(held.deliveries.discard)
 
-    async def _delivered(self, held: Held[State], outputs: Outputs, piece: Piece | None) -> None:
+    async def _store_and_acknowledge(
+        self, held: Held[State], outputs: Outputs, piece: Piece | None
+    ) -> None:
         try:
             reached = {(piece.topic, piece.partition): piece.next_offset} if piece else {}
             await self._deliver(outputs, held.tenure, reached)

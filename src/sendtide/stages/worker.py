@@ -123,7 +123,7 @@ class Worker:
     async def _deliver(
         self, outputs: Outputs, tenure: Tenure, offsets: Mapping[TopicPartition, int]
     ) -> None:
-        await self.app.producer.write(outputs, tenure, offsets)
+        await self.app.producer.writer.write(outputs, tenure, offsets)
 
     async def _fetch_again(
         self, partitions: Collection[TopicPartition]

@@ -20,7 +20,7 @@ class AtLeastOnceWriter(Writer):
     """Writes through a producer that is started; see `Writer`."""
 
     def __init__(
-        self, producer: BatchProducer, *, interval_s: float = 0.05, max_bytes: int = 8 << 20
+        self, producer: BatchProducer, *, interval_s: float = 0.1, max_bytes: int = 8 << 20
     ) -> None:
         super().__init__(interval_s, max_bytes)
         self._producer = producer

@@ -6,6 +6,7 @@ __all__ = [
     "ChunkAbandonedError",
     "ConfigurationError",
     "DeliveryError",
+    "RecordTooLargeError",
     "TopicMismatchError",
     "TransactionAbortedError",
     "TransportError",
@@ -42,6 +43,10 @@ class ChunkAbandonedError(TransportError):
 
 class TransactionAbortedError(TransportError):
     """A transaction was not committed; its records may be written again."""
+
+
+class RecordTooLargeError(TransactionAbortedError):
+    """A transaction holds a record that will never be taken: to write it again is of no use."""
 
 
 class WithdrawnError(TransportError):

@@ -14,12 +14,11 @@ from sendtide.transport.at_least_once import AtLeastOnceWriter
 from sendtide.transport.deliveries import BatchProducer, Delivery
 from sendtide.transport.errors import ConfigurationError
 from sendtide.transport.partitioner import partition_of
-from sendtide.transport.rebalance import TopicPartition
-from sendtide.transport.records import Outputs, Record
+from sendtide.transport.records import Record
 from sendtide.transport.settings import producer_config, settings_of, transaction_config
 from sendtide.transport.transactional_client import TransactionalClient
 from sendtide.transport.transactions import TransactionWriter
-from sendtide.transport.writer import Tenure, Writer
+from sendtide.transport.writer import Writer
 
 __all__ = ["Producer"]
 
@@ -71,20 +70,13 @@ class Producer(base.Producer):
         """Queue records in order; see `BatchProducer.send`."""
         return await self._client().send(topic, records)
 
-    async def write(
-        self,
-        outputs: Outputs,
-        tenure: Tenure,
-        offsets: Mapping[TopicPartition, int] | None = None,
-    ) -> None:
-        """Store what works have made, those of one round together; see `Writer.write`.
-
-        With `Settings.transactional_id`, outputs and offsets at once or not at all.
-        """
+    @property
+    def writer(self) -> Writer:
+        """Stores what works have made; with `Settings.transactional_id` in transactions."""
         if self._writer is None:
             msg = "the producer is not started"
             raise RuntimeError(msg)
-        await self._writer.write(outputs, tenure, offsets)
+        return self._writer
 
     async def send(
         self,

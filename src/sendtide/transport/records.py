@@ -1,4 +1,7 @@
-"""What is sent: single records with all they may have, or many that have a value and a key only."""
+"""What is sent: single records with all they may have, or many that have a value and a key only.
+
+Or rows that become records only when it is known what else is sent with them (`Mergeable`).
+"""
 
 from __future__ import annotations
 

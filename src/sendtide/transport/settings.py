@@ -50,9 +50,9 @@ class Settings:
     close_timeout_s: for leaving the group.
     outstanding_messages, outstanding_bytes: records sent and not confirmed; senders wait there.
     idempotence: the producer's; off for brokers that do not have it.
-    transactional_id: of this process and no other; with it `Producer.write` stores outputs and
+    transactional_id: of this process and no other; with it `Producer.writer` stores outputs and
         offsets together and nothing else commits; "": offsets are committed by a timer.
-    write_interval_s: between the beginnings of two rounds of `Producer.write`, at least.
+    write_interval_s: between the beginnings of two rounds of `Producer.writer`, at least.
     transaction_timeout_s: after which the broker aborts the transaction of a process that is gone.
     """
 

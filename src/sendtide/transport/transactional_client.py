@@ -16,7 +16,11 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as Position
 
-from sendtide.transport.errors import ConfigurationError, TransactionAbortedError
+from sendtide.transport.errors import (
+    ConfigurationError,
+    RecordTooLargeError,
+    TransactionAbortedError,
+)
 from sendtide.transport.rebalance import TopicPartition
 from sendtide.transport.records import Record
 
@@ -87,6 +91,7 @@ class TransactionalClient:
         Raises:
             TransactionAbortedError: they are not stored, or (if `commit_transaction` itself has
                 failed for good) perhaps are: the group's offsets tell, once `ready` has returned.
+            RecordTooLargeError: they are not stored, and would not be if written again.
             ConfigurationError: another process keeps taking this transactional id.
         """
         positions = [Position(*partition, offset) for partition, offset in offsets.items()]
@@ -104,6 +109,12 @@ class TransactionalClient:
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             self._give_up(reason)
+            if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                msg = (
+                    f"a record is too large ({reason.str()}): raise message.max.bytes of this "
+                    "client and max.message.bytes of the topics that are written to"
+                )
+                raise RecordTooLargeError(msg) from error
             raise TransactionAbortedError(reason.str()) from error
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
-from sendtide.transport.errors import TransactionAbortedError
+from sendtide.transport.errors import RecordTooLargeError, TransactionAbortedError
 from sendtide.transport.rebalance import TopicPartition
 from sendtide.transport.records import merged
 from sendtide.transport.transactional_client import TransactionalClient
@@ -119,6 +119,8 @@ class TransactionWriter(Writer):
             outputs = merged(work.outputs for work in works)
             try:
                 await self._blocking(self._client.write, outputs, _offsets(works), metadata)
+            except RecordTooLargeError:
+                raise
             except TransactionAbortedError as error:
                 self.aborted += 1
                 _log.warning("a transaction of %d works is written again: %s", len(works), error)
