@@ -11,8 +11,9 @@ from scipy import stats
 from sendtide.events.hashing import ARMS, in_control
 from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE
 from sendtide.models import ModelDirectory
+from sendtide.models.curves import CURVES, SHAPES, TABLES
 from sendtide.models.policy import ODDS, choose, unit
-from sendtide.models.rhythm import PRIOR, SHAPES, TABLES, posterior
+from sendtide.models.rhythm import PRIOR, posterior
 
 REQUESTS = 20_000
 SLOTS = 24
@@ -89,7 +90,7 @@ def test_another_salt_draws_another_control_group():
 
 def one_by_one(evidence, scores, shares, factors, hours, controlled, control, explore, key):
     """The policy as its docstring has it, one request in plain numpy."""
-    n, odds = len(hours), TABLES[2].astype(float) / (1 - TABLES[2].astype(float))
+    n, odds = len(hours), CURVES.astype(float) / (1 - CURVES.astype(float))
     weights = np.empty(len(odds), np.float32)
     posterior(evidence, shares, TABLES, weights)
     best = int(np.argmax(scores[hours]))

@@ -6,17 +6,9 @@ import numpy as np
 
 from sendtide.events.hashing import hash_text
 from sendtide.events.rhythm import BIN_HOURS, BINS, EVIDENCE, FRESHNESS, FRESHNESS_STEPS
-from sendtide.models import ALL_CLIENTS, ModelDirectory, ModelState, SendTime, rhythm
-from sendtide.models.rhythm import (
-    LEVELS,
-    POPULATION,
-    PRIOR,
-    SHAPES,
-    TABLES,
-    TYPES,
-    learn_populations,
-    posterior,
-)
+from sendtide.models import ALL_CLIENTS, ModelDirectory, ModelState, SendTime, curves
+from sendtide.models.curves import CURVES, LEVELS, SHAPES, TABLES, TYPES
+from sendtide.models.rhythm import POPULATION, PRIOR, learn_populations, posterior
 from sendtide.models.send_time import add_counts, day_factors, score_recipients, teach_rhythms
 
 
@@ -116,11 +108,11 @@ def test_the_posterior_is_bayes_rule_over_the_grid():
     weights = np.empty(TYPES, np.float32)
     never = posterior(evidence, np.log(PRIOR).astype(np.float32), TABLES, weights)
 
-    rates = -TABLES[1].astype(float).T
+    rates = np.minimum(curves._rates(), curves._MOST).reshape(TYPES, BINS, BIN_HOURS).mean(axis=2)
     waited, opened = evidence[:BINS], evidence[BINS : 2 * BINS]
     chance = np.exp((opened * np.log(1 - np.exp(-rates)) - waited * rates).sum(axis=1))
     some = np.outer(PRIOR[: LEVELS - 1], PRIOR[LEVELS:]).ravel() * chance
-    rate = -float(TABLES[3][1])
+    rate = -float(TABLES.never[1])
     none = PRIOR[LEVELS - 1] * ((1 - np.exp(-rate)) ** 3 * np.exp(-9 * rate))
     total = some.sum() + none
 
@@ -130,14 +122,32 @@ def test_the_posterior_is_bayes_rule_over_the_grid():
 
 def test_a_curve_is_the_survival_of_a_message_through_its_hours():
     """P(open) of a send is one less the product of not being opened in each hour after it."""
-    rates = np.exp(rhythm._LEVELS[:, None, None] + rhythm._shapes())
-    rates = np.minimum(rates, rhythm._MOST).reshape(-1, 24)
+    rates = np.minimum(curves._rates(), curves._MOST).reshape(-1, 24)
     for kind in (0, 5, SHAPES * 4 + 30):
         for hour in (0, 9, 23):
             unopened = 1.0
             for age, steps in enumerate(FRESHNESS):
                 unopened *= np.exp(-rates[kind, (hour + age) % 24] * steps / FRESHNESS_STEPS)
-            assert abs(TABLES[2][kind, hour] - (1 - unopened)) < 1e-5
+            assert abs(CURVES[kind, hour] - (1 - unopened)) < 1e-5
+            assert abs(TABLES.missed[hour, kind] - unopened) < 1e-5
+            assert abs(TABLES.missed[24 + hour, kind] - unopened**2) < 1e-5
+
+
+def test_a_score_does_not_depend_on_who_else_is_scored():
+    """Recipients are scored several at a time: alone or among others, to the last bit."""
+    rng = np.random.default_rng(5)
+    n, populations = 23, 3
+    evidence = rng.random((n, EVIDENCE)).astype(np.float32) * rng.integers(0, 9, (n, 1))
+    evidence = evidence.astype(np.float32)
+    rows = rng.integers(0, populations, n)
+    shares = np.log(rng.dirichlet(np.ones(POPULATION), populations)).astype(np.float32)
+    factors = rng.uniform(0.5, 2, (populations, 7)).astype(np.float32)
+    together = score_recipients(evidence, rows, shares, factors, TABLES)
+    assert (evidence.any(axis=1).sum() < n) & (len(np.unique(together[0], axis=0)) > n // 2)
+    for i in range(n):
+        alone = score_recipients(evidence[i : i + 1], rows[i : i + 1], shares, factors, TABLES)
+        assert (alone[0][0] == together[0][i]).all()
+        assert (alone[1][0] == together[1][i]).all()
 
 
 def test_an_hour_does_not_look_good_for_being_used_often():

@@ -88,8 +88,9 @@ def test_records_tell_who_is_of_the_control_group():
     """For those who read hours there and ask for none."""
     state = RecipientPartition(0, SETTINGS, POLICY)
     apply(state, 0, sent(500), 0)
-    _, ids, rows = records(state, state.take_changed()[0], ModelDirectory(), 1, 0)
-    assert (rows["flags"] == CONTROL_FLAG).tolist() == drawn(ids[:, 1]).tolist()
+    live = state.live(state.take_changed()[0])
+    rows = records(live, state.policy, ModelDirectory(), 1, 0)
+    assert (rows["flags"] == CONTROL_FLAG).tolist() == drawn(live.ids[:, 1]).tolist()
     assert set(rows["flags"].tolist()) == {0, CONTROL_FLAG}
 
 

@@ -149,6 +149,7 @@ class Trial:
             if time.monotonic() > deadline:
                 seen = f"{self.taken_in()} of {len(self.load.acked)} records are taken in"
                 seen += f", {self._held()} of {self._all()} partitions held"
+                seen += f"; not committed: {', '.join(self.watch.uncommitted()[:3]) or 'nothing'}"
                 told = "\n".join(self._dying_words(worker) for worker in self.workers)
                 msg = f"{what} did not happen within {timeout_s:.0f} s: {seen}\n{told}"
                 raise Unavailable(msg)

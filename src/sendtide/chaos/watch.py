@@ -6,6 +6,7 @@ less than the one before it. A Redis that was emptied or rolled back on purpose 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,14 +56,21 @@ class OrderWatch:
 
     def all_committed(self) -> bool:
         """True once the group's offsets are the ends of all inputs; False if nobody answers."""
+        return not self.uncommitted()
+
+    def uncommitted(self) -> list[str]:
+        """Inputs whose group's offset is not their end; or why nobody can tell."""
+        behind = []
         try:
-            found = self._reader.committed(self._asked(), timeout=_ANSWER_S)
-            return all(
-                max(0, place.offset) == self._reader.get_watermark_offsets(place, _ANSWER_S)[1]
-                for place in found
-            )
-        except KafkaException:
-            return False
+            for place in self._reader.committed(self._asked(), timeout=_ANSWER_S):
+                _, end = self._reader.get_watermark_offsets(place, _ANSWER_S)
+                if max(0, place.offset) != end:
+                    behind.append(f"{place.topic}/{place.partition}: {place.offset} of {end}")
+        except KafkaException as error:
+            behind.append(error.args[0].str())
+            with suppress(KafkaException):  # or what it said while it came back is believed
+                self._reader.list_topics(timeout=_ANSWER_S)
+        return behind
 
     def look(self) -> None:
         """Compare with what was seen before; a server that is away is not looked at."""

@@ -170,5 +170,7 @@ class _Way:
     def _score(self, state: RecipientPartition) -> None:
         changed, _ = state.take_changed()
         if len(changed):
-            score = partial(records, state, changed, self._directory, 1, 1)
-            self.clock.of("recipients: scored", len(changed), score)
+            self.clock.of("recipients: scored", len(changed), partial(self._scored, state, changed))
+
+    def _scored(self, state: RecipientPartition, changed: NDArray[np.int32]) -> NDArray[np.void]:
+        return records(state.live(changed), state.policy, self._directory, 1, 1)

@@ -28,6 +28,7 @@ from sendtide.chaos import (
     run_row,
 )
 from sendtide.commands.application import CHECK_FAILED
+from sendtide.commands.compiling import compile_workers
 from sendtide.commands.options import JsonFile
 from sendtide.commands.output import note, progress, publish, table
 from sendtide.commands.program import new_program
@@ -87,6 +88,7 @@ def _run(
     """Results of all rows, outcomes of the mutations, versions of the servers."""
     results: list[Result] = []
     broken: list[dict[str, Any]] = []
+    compile_workers()
     with Stand(folder) as stand, progress() as bar:
         task = bar.add_task("faults", total=len(rows) + len(breaking))
         for row in rows:

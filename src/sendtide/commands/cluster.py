@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from sendtide.commands.compiling import compile_workers
 from sendtide.commands.options import KafkaServers
 from sendtide.events.errors import ConfigurationError, SendtideError
 from sendtide.local import ServerProcess, start_broker, start_program, start_valkey
@@ -32,7 +33,8 @@ class Cluster:
     """The servers (embedded unless addresses are given) and the programs started beside them.
 
     data: folder for logs, and for snapshots where the broker is embedded: such a broker forgets
-    everything, so its snapshots go with it. Start children from the main thread only.
+    everything, so its snapshots go with it. compile_first: for whoever waits for workers with a
+    clock in hand. Start children from the main thread only.
     """
 
     def __init__(
@@ -43,17 +45,21 @@ class Cluster:
         redis: str | None = None,
         pipeline_file: Path | None = None,
         prefix: str = "",
+        compile_first: bool = True,
     ) -> None:
         self.logs = data / "logs"
         self._data = data
         self._prefix = prefix
         self._given = kafka, redis
+        self._compile_first = compile_first
         self.pipeline_file = pipeline_file
         self._servers: list[ServerProcess] = []
         self._children: list[ServerProcess] = []
         self._snapshots: Path | None = None
 
     def __enter__(self) -> Self:
+        if self._compile_first:
+            compile_workers()
         kafka, redis = self._given
         try:
             self._data.mkdir(parents=True, exist_ok=True)

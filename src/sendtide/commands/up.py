@@ -100,7 +100,13 @@ def up(
     deployment = pipeline_of(pipeline or DEMO_PIPELINE)
     listen("127.0.0.1", port).close()  # a taken port is told before anything is started
     servers = servers_of(kafka, kafka_config) if kafka else None
-    cluster = Cluster(data, kafka=servers, redis=redis, pipeline_file=pipeline or DEMO_PIPELINE)
+    cluster = Cluster(
+        data,
+        kafka=servers,
+        redis=redis,
+        pipeline_file=pipeline or DEMO_PIPELINE,
+        compile_first=False,  # says so itself, and waits
+    )
     with Stop() as stop, cluster:
         result = _Run(cluster, deployment, wishes, stop).result()
     publish(result, json, _sentence(result))

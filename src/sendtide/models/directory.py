@@ -13,11 +13,12 @@ from sendtide.events.errors import CorruptData
 from sendtide.events.hashing import hash_text
 from sendtide.events.records import SlotScores
 from sendtide.events.rhythm import BINS
+from sendtide.models.curves import TABLES
 from sendtide.models.policy import ODDS, choose
 from sendtide.models.propensity import TARGETS, ClientRates
 from sendtide.models.propensity_bank import PropensityBank, PropensitySettings
 from sendtide.models.registry import ALL_CLIENTS, ModelState
-from sendtide.models.rhythm import PRIOR, TABLES
+from sendtide.models.rhythm import PRIOR
 from sendtide.models.send_time import (
     DAYS,
     PRIOR_STRENGTH,

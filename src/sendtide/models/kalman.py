@@ -190,7 +190,7 @@ def _learn_diagonal(rows: Any, x: Any, y: Any, times: Any, tables: Any, walk: An
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _answers(rows: Any, x: Any, times: Any, tables: Any) -> Any:
     """(n,) log-odds of rows at their times; the columns of the bank stay as they are."""
     weights, anchors, doubts, newest, _ = tables

@@ -32,7 +32,7 @@ def _sigmoid(z: float) -> float:
     return float(1.0 / (1.0 + np.exp(-min(max(z, -_MOST), _MOST))))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _scaled(rows: Any, z: Any, table: Any) -> Any:
     out = np.empty(len(rows))
     for i in range(len(rows)):

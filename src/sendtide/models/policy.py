@@ -23,7 +23,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sendtide.events.hashing import mix
-from sendtide.models.rhythm import DAY, SHAPES, TABLES, TYPES, posterior
+from sendtide.models.curves import CURVES, DAY, SHAPES, TYPES
+from sendtide.models.rhythm import posterior
 
 __all__ = ["ODDS", "choose", "unit"]
 
@@ -34,7 +35,7 @@ _SMALL: Final = np.float32(1e-7)
 
 
 def _odds() -> NDArray[np.float64]:
-    curves = TABLES[2].T.astype(np.float64)
+    curves = CURVES.T.astype(np.float64)
     return np.ascontiguousarray(curves / (1 - curves))
 
 

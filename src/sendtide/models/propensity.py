@@ -170,7 +170,7 @@ def _rate(sends: int, hits: int, prior: float) -> float:
     return float((hits + RATE_STRENGTH * prior) / (sends + RATE_STRENGTH))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _features(
     rows: Any, history: Any, words: Any, periods: Any, content: Any, tables: Any, outcome: Any
 ) -> Any:

@@ -11,8 +11,7 @@ often it was opened, so its likelihood is that of exposures and events, whatever
 
 and `q(h) = 1 - exp(-sum over a of rate(h + a) * freshness(a))` is P(open) of a message sent at h.
 
-rate is one of a grid of curves, `log rate(h) = level + amplitude * exp(k * (cos(h - phase) - 1))`
-(the bump is a von Mises density's shape), or that of a never-opener, a class of its own. A
+rate is one of a grid of curves (`curves`), or that of a never-opener, a class of its own. A
 population is described by how often levels and shapes occur; a recipient's posterior is the
 product of these and of the likelihood, summed over the grid.
 
@@ -33,38 +32,23 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sendtide.events.rhythm import BINS, FRESHNESS, FRESHNESS_STEPS
+from sendtide.events.rhythm import BINS
+from sendtide.models.curves import DAY, LEVELS, SHAPES, TYPES
 
-__all__ = ["DAY", "LEVELS", "MISFIT", "POPULATION", "PRIOR", "SHAPES", "TABLES", "TYPES"]
+__all__ = ["AT_ONCE", "MISFIT", "POPULATION", "PRIOR"]
 __all__ += ["learn_populations", "log_shares", "posterior", "posterior_moments"]
 
-DAY: Final = 24
-
-F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-
-_LEVELS: Final = np.array([-6.5, -5.5, -4.6, -3.8, -3.0, -2.2, -1.4, -0.6])
-"""Logarithms of the rate away from the bump, an hour."""
-_BUMPS: Final = ((1.5, 3.0), (3.0, 3.0), (4.5, 3.0))
-"""Amplitude and concentration of each family of bumps."""
-_MOST: Final = 2.5
-"""Highest rate: nine in ten messages opened within the hour."""
-_NEVER: Final = 0.0015
-"""Rate of a never-opener: a mistake, a tool that was not recognised."""
 
 _NEGLIGIBLE: Final = np.float32(-8)
 """Logarithm of a weight, relative to the largest, below which a type is left out."""
 _LOG2_E: Final = np.float32(1.4426950408889634)
-_EXP2: Final = np.array(
-    [
-        0.999999895763,
-        0.693154620003,
-        0.240140770092,
-        0.055863282659,
-        0.008946214666,
-        0.001895107291,
-    ],
-    np.float32,
+_C0, _C1, _C2, _C3, _C4, _C5 = (
+    np.float32(coefficient)
+    for coefficient in (
+        *(0.999999895763, 0.693154620003, 0.240140770092),
+        *(0.055863282659, 0.008946214666, 0.001895107291),
+    )
 )
 """Polynomial of 2 ** f on [0, 1): a Chebyshev fit of degree 5, relative error below 3e-7."""
 MISFIT: Final = np.float32(0.7)
@@ -77,52 +61,10 @@ _WALK: Final = 2e-6
 """Added to its variance with every label: it forgets what is some thousands of labels old."""
 _LEAST: Final = 1e-3
 
-LEVELS: Final = len(_LEVELS) + 1
-"""The last one is the never-opener."""
-SHAPES: Final = 1 + len(_BUMPS) * DAY
-TYPES: Final = len(_LEVELS) * SHAPES
+AT_ONCE: Final = 4
+"""Recipients of whom moments are summed together."""
 POPULATION: Final = LEVELS + SHAPES
 """Length of a population: expected recipients by level, by shape."""
-
-
-def _shapes() -> F64:
-    """(SHAPES, 24): what each shape adds to a level, by hour of the day."""
-    hours = np.arange(DAY) + 0.5
-    rows = [np.zeros(DAY)]
-    for amplitude, concentration in _BUMPS:
-        for phase in hours:
-            angle = (hours - phase) * (2 * np.pi / DAY)
-            rows.append(amplitude * np.exp(concentration * (np.cos(angle) - 1)))
-    return np.array(rows)
-
-
-def _chances(rates: F64) -> F64:
-    """P(open) of a message sent in each hour, (..., 24), of rates by hour."""
-    freshness = FRESHNESS / FRESHNESS_STEPS
-    hazards = [fresh * np.roll(rates, -age, axis=-1) for age, fresh in enumerate(freshness)]
-    return np.asarray(-np.expm1(-np.sum(hazards, axis=0)))
-
-
-def _tables() -> tuple[F32, F32, F32, F32, F32]:
-    rates = np.minimum(np.exp(_LEVELS[:, None, None] + _shapes()), _MOST).reshape(-1, DAY)
-    binned = rates.reshape(len(rates), BINS, -1).mean(axis=2).T
-    curves, never = _chances(rates), float(_chances(np.full(DAY, _NEVER))[0])
-    return tuple(  # type: ignore[return-value]
-        np.ascontiguousarray(table, np.float32)
-        for table in (
-            np.log(-np.expm1(-binned)),
-            -binned,
-            curves,
-            np.array([np.log(-np.expm1(-_NEVER)), -_NEVER, 1 - never]),
-            np.concatenate([1 - curves, (1 - curves) ** 2], axis=1),
-        )
-    )
-
-
-TABLES: Final = _tables()
-"""Log-likelihoods of an open and of an hour's waiting by (bin, type); q by (type, hour); a
-never-opener's two log-likelihoods and 1 - q; 1 - q and its square by (type, 2 x hour). Types are
-levels times shapes, never-openers left out."""
 
 
 def _prior() -> F64:
@@ -149,9 +91,7 @@ def _exponentials(logs: Any, top: Any) -> Any:
         whole = np.floor(x)
         f = x - whole
         powers[t] = (np.int32(whole) + np.int32(127)) << np.int32(23)
-        series = _EXP2[5]
-        for j in range(4, -1, -1):
-            series = series * f + _EXP2[j]
+        series = ((((_C5 * f + _C4) * f + _C3) * f + _C2) * f + _C1) * f + _C0
         logs[t] = series if x > _NEGLIGIBLE * _LOG2_E else np.float32(0)
     scales = powers.view(np.float32)
     total = np.float32(0)
@@ -162,60 +102,110 @@ def _exponentials(logs: Any, top: Any) -> Any:
 
 
 @njit(cache=True, fastmath=True)
+def _log_weights(evidence: Any, population: Any, tables: Any, weights: Any) -> Any:
+    """Fill `weights` (TYPES,) with logarithms, up to a constant; return the never-opener's.
+
+    Bins are taken four at a time, so that sums are read and written less often.
+    """
+    presence, never = tables.presence, tables.never
+    level_rates, shape_rates = tables.level_rates, tables.shape_rates
+    capped, excess = tables.capped, tables.excess
+    none = population[LEVELS - 1]
+    waited = np.zeros(SHAPES, np.float32)  # hours, each times the shape's rate
+    spared = np.zeros(len(capped), np.float32)
+    for b in range(0, BINS, 4):
+        w0, w1, w2, w3 = evidence[b], evidence[b + 1], evidence[b + 2], evidence[b + 3]
+        none += (w0 + w1 + w2 + w3) * never[1]
+        for shape in range(SHAPES):
+            early = w0 * shape_rates[b, shape] + w1 * shape_rates[b + 1, shape]
+            late = w2 * shape_rates[b + 2, shape] + w3 * shape_rates[b + 3, shape]
+            waited[shape] += early + late
+        for c in range(len(capped)):
+            early = w0 * excess[b, c] + w1 * excess[b + 1, c]
+            spared[c] += early + w2 * excess[b + 2, c] + w3 * excess[b + 3, c]
+    for level in range(LEVELS - 1):
+        base, rate = population[level], level_rates[level]
+        for shape in range(SHAPES):
+            share = base + population[LEVELS + shape]
+            weights[level * SHAPES + shape] = share - rate * waited[shape]
+    for c in range(len(capped)):
+        weights[capped[c]] += spared[c]
+    for b in range(BINS):
+        opened = evidence[BINS + b]
+        none += opened * never[0]
+        if opened > 0:
+            for t in range(TYPES):
+                weights[t] += opened * presence[b, t]
+    return none
+
+
+@njit(cache=True, fastmath=True)
+def _highest(values: Any) -> Any:
+    """Largest of (TYPES,) numbers: of four parts at once, since each step waits for the last."""
+    part = TYPES // 4
+    a, b, c, d = values[0], values[0], values[0], values[0]
+    for t in range(part):
+        a, b = max(a, values[t]), max(b, values[part + t])
+        c, d = max(c, values[2 * part + t]), max(d, values[3 * part + t])
+    return max(max(a, b), max(c, d))
+
+
+@njit(cache=True, fastmath=True)
 def posterior(evidence: Any, population: Any, tables: Any, weights: Any) -> Any:
     """Fill `weights` (levels x shapes,); return P(never-opener).
 
     evidence: (EVIDENCE,) counts, not necessarily whole. population: (POPULATION,) logarithms of
     shares. `weights` sum to 1 - P(never-opener).
     """
-    presence, absence, _, never, _ = tables
-    types = len(weights)
-    for level in range(LEVELS - 1):
-        for shape in range(SHAPES):
-            weights[level * SHAPES + shape] = population[level] + population[LEVELS + shape]
-    none = population[LEVELS - 1]
-    for b in range(BINS):
-        waited, opened = evidence[b], evidence[BINS + b]
-        none += opened * never[0] + waited * never[1]
-        if opened > 0:
-            for t in range(types):
-                weights[t] += opened * presence[b, t] + waited * absence[b, t]
-        elif waited > 0:  # most bins of most people: half of the tables need not be read
-            for t in range(types):
-                weights[t] += waited * absence[b, t]
-    top = none
-    for t in range(types):
-        top = max(top, weights[t])
+    none = _log_weights(evidence, population, tables, weights)
+    top = max(none, _highest(weights))
     never_share = np.exp(none - top)
-    total = never_share + _exponentials(weights, top)
-    for t in range(types):
-        weights[t] /= total
-    return never_share / total
+    scale = np.float32(1) / (_exponentials(weights, top) + never_share)
+    for t in range(TYPES):
+        weights[t] *= scale
+    return never_share * scale
 
 
 @njit(cache=True, fastmath=True)
-def posterior_moments(weights: Any, never: Any, tables: Any, mean: Any, square: Any) -> None:
-    """Fill (24,) mean and mean square of P(not opened | sent in that hour)."""
-    never_miss, misses = tables[3][2], tables[4]
-    sums = np.zeros(2 * DAY, np.float32)
-    for t in range(len(weights)):
-        weight = weights[t]
-        if weight > np.float32(0):
-            for j in range(2 * DAY):
-                sums[j] += weight * misses[t, j]
-    for h in range(DAY):
-        mean[h] = sums[h] + never * never_miss
-        square[h] = sums[DAY + h] + never * never_miss * never_miss
+def posterior_moments(weights: Any, nevers: Any, tables: Any, moments: Any) -> None:
+    """Fill (AT_ONCE, 48): mean by hour and mean square of P(not opened | sent in that hour).
+
+    weights, nevers: of AT_ONCE recipients, as `posterior` gives them. Each number of the table is
+    read once for all of them, two rows at a time: reading it took longer than the sums.
+    """
+    missed, never_missed = tables.missed, tables.never[2]
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for j in range(0, 2 * DAY, 2):
+        first, second = missed[j], missed[j + 1]
+        a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0)
+        for t in range(TYPES):
+            a0 += w0[t] * first[t]
+            b0 += w0[t] * second[t]
+            a1 += w1[t] * first[t]
+            b1 += w1[t] * second[t]
+            a2 += w2[t] * first[t]
+            b2 += w2[t] * second[t]
+            a3 += w3[t] * first[t]
+            b3 += w3[t] * second[t]
+        moments[0, j], moments[1, j], moments[2, j], moments[3, j] = a0, a1, a2, a3
+        moments[0, j + 1], moments[1, j + 1], moments[2, j + 1], moments[3, j + 1] = b0, b1, b2, b3
+    for i in range(AT_ONCE):
+        share = nevers[i] * never_missed
+        for h in range(DAY):
+            moments[i, h] += share
+            moments[i, DAY + h] += share * never_missed
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _add_posterior(sums: Any, weights: Any, never: Any, factor: Any) -> None:
     """Add a recipient's posterior, times `factor`, to a population's expected counts."""
     for level in range(LEVELS - 1):
+        total = 0.0
         for shape in range(SHAPES):
             share = factor * weights[level * SHAPES + shape]
-            sums[level] += share
+            total += share
             sums[LEVELS + shape] += share
+        sums[level] += total
     sums[LEVELS - 1] += factor * never
 
 
@@ -246,12 +236,13 @@ def _correct(correction: Any, missed: Any, opened: Any) -> None:
     correction[1] = max(1.0 / gain - _PRECISION, 0.0)
 
 
-@njit(cache=True)
-def _missed(weights: Any, never: Any, hour: int, misses: Any, never_miss: Any) -> Any:
+@njit(cache=True, fastmath=True)
+def _missed(weights: Any, never: Any, hour: int, tables: Any) -> Any:
     """P(not opened | sent in that hour of the day)."""
-    total = np.float64(never * never_miss)
-    for t in range(len(weights)):
-        total += weights[t] * misses[t, hour]
+    misses = tables.missed[hour]
+    total = np.float64(never * tables.never[2])
+    for t in range(TYPES):
+        total += weights[t] * misses[t]
     return min(max(total, _LEAST), 1.0 - _LEAST)
 
 
@@ -279,7 +270,7 @@ def learn_populations(
         counts = populations[rows[i]]
         log_shares(counts, prior, strength, shares)
         never = posterior(before[i], shares, tables, weights)
-        missed = _missed(weights, never, hours[i] % DAY, tables[4], tables[3][2])
+        missed = _missed(weights, never, hours[i] % DAY, tables)
         _correct(corrections[rows[i]], missed, opened[i])
         if before[i, 2 * BINS] > 0:
             _add_posterior(counts, weights, never, -factors[i])

@@ -35,13 +35,12 @@ from sendtide.events.rhythm import (
     add_waiting,
     engaged_age,
 )
+from sendtide.models.curves import DAY, TABLES, TYPES
 from sendtide.models.rhythm import (
-    DAY,
+    AT_ONCE,
     MISFIT,
     POPULATION,
     PRIOR,
-    TABLES,
-    TYPES,
     learn_populations,
     log_shares,
     posterior,
@@ -204,9 +203,38 @@ def mix_column(values: Any) -> Any:
     return out
 
 
+@njit(cache=True)
+def _twins(evidence: Any, rows: Any, populations: int) -> Any:
+    """(n,) whose scores each has: all strangers of a population are told the same."""
+    twins, known = np.arange(len(rows)), np.full(populations, -1, np.int64)
+    for i in range(len(rows)):
+        if not evidence[i].any():
+            if known[rows[i]] < 0:
+                known[rows[i]] = i
+            twins[i] = known[rows[i]]
+    return twins
+
+
 @njit(cache=True, fastmath=True)
+def _score(moments: Any, factors: Any, scores: Any, deviations: Any) -> None:
+    """Fill a recipient's (168,) scores and (24,) deviations."""
+    one = np.float32(1)
+    odds = np.empty(DAY, np.float32)
+    for h in range(DAY):
+        mean = moments[h]
+        variance = max(moments[DAY + h] - mean * mean, np.float32(0))
+        odds_deviation = np.sqrt(variance) / ((one - mean) * mean)
+        deviations[h] = np.sqrt(odds_deviation * odds_deviation + MISFIT * MISFIT)
+        odds[h] = (one - mean) / mean
+    for day in range(DAYS):  # hours last, so that several are divided at once
+        for h in range(DAY):
+            scaled = odds[h] * factors[day]
+            scores[day * DAY + h] = scaled / (one + scaled)
+
+
+@njit(cache=True, nogil=True)
 def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables: Any) -> Any:
-    """Score n recipients.
+    """Score n recipients; what is found for one does not depend on who the others are.
 
     evidence: (n, EVIDENCE) float32. rows: which of the m populations is each one's. shares:
     (m, POPULATION) float32 logarithms. factors: (m, 7) float32 on the odds by weekday.
@@ -216,28 +244,22 @@ def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables
     """
     n = len(rows)
     scores, deviations = np.empty((n, HOURS), np.float32), np.empty((n, DAY), np.float32)
-    weights = np.empty(TYPES, np.float32)
-    mean, square = np.empty(DAY, np.float32), np.empty(DAY, np.float32)
-    odds = np.empty(DAY, np.float32)
-    one, known = np.float32(1), np.full(len(shares), -1, np.int64)
+    weights, nevers = np.zeros((AT_ONCE, TYPES), np.float32), np.zeros(AT_ONCE, np.float32)
+    moments = np.empty((AT_ONCE, 2 * DAY), np.float32)
+    twins = _twins(evidence, rows, len(shares))
+    own = np.flatnonzero(twins == np.arange(n))
+    for start in range(0, len(own), AT_ONCE):
+        some = own[start : start + AT_ONCE]
+        for k in range(len(some)):
+            i = some[k]
+            nevers[k] = posterior(evidence[i], shares[rows[i]], tables, weights[k])
+        posterior_moments(weights, nevers, tables, moments)
+        for k in range(len(some)):
+            i = some[k]
+            _score(moments[k], factors[rows[i]], scores[i], deviations[i])
     for i in range(n):
-        if not evidence[i].any():  # all strangers of a population are told the same
-            if known[rows[i]] >= 0:
-                scores[i], deviations[i] = scores[known[rows[i]]], deviations[known[rows[i]]]
-                continue
-            known[rows[i]] = i
-        never = posterior(evidence[i], shares[rows[i]], tables, weights)
-        posterior_moments(weights, never, tables, mean, square)
-        for h in range(DAY):
-            p = one - mean[h]
-            variance = max(square[h] - mean[h] * mean[h], np.float32(0))
-            odds_deviation = np.sqrt(variance) / (p * mean[h])
-            deviations[i, h] = np.sqrt(odds_deviation * odds_deviation + MISFIT * MISFIT)
-            odds[h] = p / mean[h]
-        for day in range(DAYS):  # hours last, so that several are divided at once
-            for h in range(DAY):
-                scaled = odds[h] * factors[rows[i], day]
-                scores[i, day * DAY + h] = scaled / (one + scaled)
+        if twins[i] != i:
+            scores[i], deviations[i] = scores[twins[i]], deviations[twins[i]]
     return scores, deviations
 
 

@@ -25,6 +25,7 @@ from sendtide.events.records import (
 )
 from sendtide.recipients.outcome import Live
 from sendtide.recipients.partition import RecipientPartition
+from sendtide.recipients.settings import PolicySettings
 from sendtide.recipients.slots import best_slots, slot_times
 from sendtide.recipients.tables import NONE
 
@@ -72,14 +73,14 @@ def _no_content(n: int) -> F32:
 
 
 def records(
-    state: RecipientPartition, rows: NDArray[np.int32], scorer: Scorer, epoch: int, offset: int
-) -> tuple[U64, U64, NDArray[np.void]]:
-    """Return (client hashes, (n, 2) recipient ids, RECIPIENT_RECORD rows) of recipients."""
-    live = state.live(rows)
+    live: Live, policy: PolicySettings, scorer: Scorer, epoch: int, offset: int
+) -> NDArray[np.void]:
+    """RECIPIENT_RECORD rows of recipients. Reads no state, so it may run beside what changes it."""
     found = scorer.slots(live.client, live.segment, live.evidence)
-    out = np.zeros(len(rows), RECIPIENT_RECORD)
+    n = len(live.client)
+    out = np.zeros(n, RECIPIENT_RECORD)
     out["layout"], out["tier"] = RECIPIENT_LAYOUT, found.tiers
-    out["flags"] = _controlled(state, live) * CONTROL_FLAG
+    out["flags"] = _controlled(policy, live) * CONTROL_FLAG
     out["model_version"] = found.versions
     out["best_hour"] = found.scores.argmax(axis=1)
     out["event_time_ms"] = out["scored_at_ms"] = live.newest_ms
@@ -88,15 +89,14 @@ def records(
     for name in HISTORY_FIELDS:
         out[name] = live.history[name]
     out["effective_sends"] = found.effective
-    chances = scorer.propensities(live.client, live.newest_ms, _no_content(len(rows)), live.history)
+    chances = scorer.propensities(live.client, live.newest_ms, _no_content(n), live.history)
     out["open_probability"], out["propensities"] = chances[:, 0], chances[:, 1:]
     out["score_scale"], out["scores"] = encode_scores(found.scores)
     out["deviations"] = encode_deviations(found.deviations)
-    return live.client, live.ids, out
+    return out
 
 
-def _controlled(state: RecipientPartition, live: Live) -> NDArray[np.bool_]:
-    policy = state.policy
+def _controlled(policy: PolicySettings, live: Live) -> NDArray[np.bool_]:
     return in_control(live.client, live.ids, policy.control_salt, policy.control_share)
 
 
@@ -149,7 +149,7 @@ def answers(
         live.evidence,
         found.scores,
         (hours, starts),
-        _controlled(state, live),
+        _controlled(state.policy, live),
         (state.policy.control_share, state.policy.explore_share),
         batch.identity,
     )

@@ -1,11 +1,18 @@
-"""Looks up what a group has committed and where the log begins and ends, outside the group."""
+"""Looks up what a group has committed and where the log begins and ends, outside the group.
+
+A broker that has just come back does not know its own partitions for a moment, so it is asked again
+before a worker gives up. An offset that is not told is not one that is not there: whoever took it
+for that would say again what has been said.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -13,6 +20,8 @@ from sendtide.events.errors import Unavailable
 from sendtide.transport import admin_client, topic_ids
 
 __all__ = ["OffsetLookup"]
+
+Answer = TypeVar("Answer")
 
 _TIMEOUT_S: Final = 15.0
 _LOOK_S: Final = 5.0
@@ -35,13 +44,15 @@ class OffsetLookup:
             Unavailable: the broker does not answer.
         """
         asked = [TopicPartition(topic, number) for topic, number in partitions]
-        try:
-            with self._lock:
-                answers = self._consumer.committed(asked, timeout=_TIMEOUT_S)
-        except KafkaException as error:
-            msg = f"the group's offsets cannot be read: {error.args[0].str()}"
-            raise Unavailable(msg) from error
-        return {a.topic: a.offset for a in answers if a.error is None and a.offset >= 0}
+        answers = self._answer("the group's offsets", lambda: self._committed(asked))
+        return {a.topic: a.offset for a in answers if a.offset >= 0}
+
+    def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
+        answers: list[TopicPartition] = self._consumer.committed(asked, timeout=_LOOK_S)
+        for answer in answers:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return answers
 
     def log(self, partitions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
         """First and end offset by topic.
@@ -49,17 +60,17 @@ class OffsetLookup:
         Raises:
             Unavailable: the broker does not answer.
         """
-        ranges = {}
-        for topic, number in partitions:
-            try:
-                with self._lock:
-                    ranges[topic] = self._consumer.get_watermark_offsets(
-                        TopicPartition(topic, number), timeout=_TIMEOUT_S
-                    )
-            except KafkaException as error:
-                msg = f"the range of {topic}/{number} cannot be read: {error.args[0].str()}"
-                raise Unavailable(msg) from error
-        return ranges
+        return {
+            topic: self._answer(
+                f"the range of {topic}/{number}",
+                partial(
+                    self._consumer.get_watermark_offsets,
+                    TopicPartition(topic, number),
+                    timeout=_LOOK_S,
+                ),
+            )
+            for topic, number in partitions
+        }
 
     def identities(self, topics: Iterable[str]) -> dict[str, str]:
         """Identity by topic, of those to which the broker gives one.
@@ -67,15 +78,27 @@ class OffsetLookup:
         Raises:
             Unavailable: the broker does not answer.
         """
-        names, deadline = list(topics), time.monotonic() + _TIMEOUT_S
-        while True:  # an admin client does not ask again by itself, as a consumer does
+        names = list(topics)
+        return self._answer(
+            "the identities of topics", lambda: topic_ids(self._admin, names, _LOOK_S)
+        )
+
+    def _answer(self, what: str, ask: Callable[[], Answer]) -> Answer:
+        """Ask until there is an answer, for as long as somebody may wait for it."""
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
             try:
-                return topic_ids(self._admin, names, _LOOK_S)
+                with self._lock:
+                    return ask()
             except KafkaException as error:
                 if time.monotonic() > deadline:
-                    msg = f"the identities of topics cannot be read: {error.args[0].str()}"
+                    msg = f"cannot read {what}: {error.args[0].str()}"
                     raise Unavailable(msg) from error
             time.sleep(_PAUSE_S)
+            # What a broker said while it was coming back (a topic without partitions) is believed
+            # for minutes, unless the client is made to ask anew.
+            with self._lock, suppress(KafkaException):
+                self._consumer.list_topics(timeout=_LOOK_S)
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
         """Number of partitions by topic, of those that exist.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -267,10 +268,14 @@ class RecipientStage(Stage[RecipientPartition]):
         self, held: Held[RecipientPartition], slots: NDArray[np.int32], heard: NDArray[np.bool_]
     ) -> None:
         offset = held.runtime.positions.applied[self.topics[1]]
-        clients, recipients, rows = records(held.state, slots, self._directory, held.epoch, offset)
-        await self.write(
-            self._sink.write_recipients, self.owner(held), self._rows(clients, recipients), rows
+        live = held.state.live(slots)
+        # The largest single cost of a worker: in a thread, where compiled scoring leaves this loop
+        # and the interpreter to others.
+        rows = await asyncio.to_thread(
+            records, live, self._policy, self._directory, held.epoch, offset
         )
+        whose = self._rows(live.client, live.ids)
+        await self.write(self._sink.write_recipients, self.owner(held), whose, rows)
         # A record that a label has changed has no news that could be old.
         held_back_ms = time.time_ns() // 1_000_000 - rows["event_time_ms"][heard]
         self._ages_s.append(held_back_ms[held_back_ms < _LIVE_MS] / 1000)

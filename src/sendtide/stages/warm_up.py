@@ -50,7 +50,7 @@ def warm_up(pipeline: Pipeline) -> None:
     state.apply_sends(_read(gates[0], [sent]))
     labels = state.apply_engagements(_read(gates[1], opened)).labels
     _learn(pipeline, labels, state, names, directory)
-    records(state, state.take_changed()[0], directory, 0, 0)
+    records(state.live(state.take_changed()[0]), state.policy, directory, 0, 0)
     request = SendRequest(
         **_WHO,
         id="4",
