@@ -28,7 +28,7 @@ def test_a_partition_that_nobody_knows_yet_is_asked_for_again(kafka_bootstrap):
 
 def test_it_is_not_asked_for_for_ever(kafka_bootstrap, monkeypatch):
     """The error says what was asked for."""
-    monkeypatch.setattr(offsets, "_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(offsets, "_PATIENCE_S", 1.0)
     lookup = OffsetLookup({"bootstrap.servers": kafka_bootstrap}, "never")
     with pytest.raises(Unavailable, match="cannot read the range of missing/0"):
         lookup.log([("missing", 0)])

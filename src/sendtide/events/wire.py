@@ -137,7 +137,7 @@ def _word(out: Any, at: int, value: int) -> int:
     return at + 16
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _write(
     literals: Any,
     ends: Any,

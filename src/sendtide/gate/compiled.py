@@ -191,7 +191,7 @@ def _accept(found: Any, names: Any, columns: Any, first: int, last: int) -> None
     _note(found, names, CLIENT, _CLIENT, columns.client[first:last])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def read_sends(
     chunk: Any,
     fields: Any,
@@ -223,7 +223,7 @@ def read_sends(
         _accept(found, names, columns, first, last)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def read_engagements(
     chunk: Any,
     fields: Any,
@@ -258,7 +258,7 @@ def _check_windows(found: Any, window_starts: Any, window_ends: Any) -> None:
             sure[row] = 0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def read_requests(
     chunk: Any,
     fields: Any,

@@ -97,9 +97,9 @@ class ModelDirectory:
     def slots(self, clients: U64, segments: U64, evidence: F32) -> SlotScores:
         """Score n recipients; evidence: (n, EVIDENCE)."""
         with self._lock:
-            rows = self._rows(clients, segments)
-            shares, factors = self._log_shares, self._factors
-            tiers, versions = self._tiers[rows], self._versions[rows]
+            used, rows = self._rows(clients, segments)
+            shares, factors = self._log_shares[used], self._factors[used]
+            tiers, versions = self._tiers[used][rows], self._versions[used][rows]
         scores, deviations = score_recipients(evidence, rows, shares, factors, TABLES)
         sent = evidence[:, 2 * BINS]
         return SlotScores(
@@ -131,8 +131,8 @@ class ModelDirectory:
             (n,) positions in their windows, probabilities of those, codes of the arms.
         """
         with self._lock:
-            rows = self._rows(clients, segments)
-            populations = self._log_shares, self._factors
+            used, rows = self._rows(clients, segments)
+            populations = self._log_shares[used], self._factors[used]
         slots, told, arms = choose(
             evidence, scores, rows, populations, windows, TABLES, ODDS, controlled, shares, keys
         )
@@ -156,8 +156,13 @@ class ModelDirectory:
             x = self._rates.features(rows, history, content)
             return self._bank.predict(rows, x, times_ms, targets).astype(np.float32)
 
-    def _rows(self, clients: U64, segments: U64) -> NDArray[np.int64]:
-        """Row of the finest level known for each: segment, client, or all (0)."""
+    def _rows(self, clients: U64, segments: U64) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The finest level known for each: segment, client, or all (0).
+
+        Returns:
+            the m rows of these, and (n,) which of them is each one's. Whoever computes without the
+            lock takes copies of the m: the feed writes into the tables meanwhile.
+        """
         # One word for both: sorting pairs would take most of the time of scoring.
         words = clients ^ (segments * _ODD)
         _, first, inverse = np.unique(words, return_index=True, return_inverse=True)
@@ -166,7 +171,8 @@ class ModelDirectory:
             self._row_of.get((client, segment)) or self._row_of.get((client, 0)) or 0
             for client, segment in pairs
         ]
-        return np.asarray(np.array(found, np.int64)[inverse.reshape(-1)])
+        used, which = np.unique(np.array(found, np.int64), return_inverse=True)
+        return used, which.reshape(-1)[inverse.reshape(-1)]
 
     def _take_totals(self, state: ModelState) -> None:
         if not self._pool_clients:

@@ -127,7 +127,7 @@ def _follow(w: Any, anchor: Any, labels: float) -> None:
         anchor[j] += rate * (w[j] - anchor[j])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _learn_full(rows: Any, x: Any, y: Any, times: Any, tables: Any, walk: Any) -> Any:
     """Predict, then learn, row after row. Loops run along memory, so that they vectorise.
 
@@ -163,7 +163,7 @@ def _learn_full(rows: Any, x: Any, y: Any, times: Any, tables: Any, walk: Any) -
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _learn_diagonal(rows: Any, x: Any, y: Any, times: Any, tables: Any, walk: Any) -> Any:
     """As `_learn_full` with variances alone."""
     weights, anchors, doubts, newest, labels = tables

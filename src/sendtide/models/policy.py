@@ -129,7 +129,7 @@ def _likes_together(evidence: Any, rows: Any, hours: Any, starts: Any) -> Any:
     return np.argsort(keys, kind="mergesort")
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def choose(
     evidence: Any,
     scores: Any,

@@ -246,7 +246,7 @@ def _missed(weights: Any, never: Any, hour: int, tables: Any) -> Any:
     return min(max(total, _LEAST), 1.0 - _LEAST)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def learn_populations(
     rows: Any,
     factors: Any,

@@ -29,7 +29,7 @@ _RECENT_PERIODS = 12
 _HALF_MS = float(RHYTHM_PERIODS * PERIOD_MS)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def histories(rows: Any, times_ms: Any, people: Any, pending: Any, within_ms: Any) -> Any:
     """Return (n, 7) float32, (n, 2) uint64 and (n,) int32: HISTORY_COLUMNS in their order.
 
@@ -79,7 +79,7 @@ def histories(rows: Any, times_ms: Any, people: Any, pending: Any, within_ms: An
     return out, words, periods, machines
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def evidence_of(
     rows: Any,
     times_ms: Any,

@@ -310,7 +310,7 @@ def take_due(
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def settle(
     rows: Any,
     pending: Any,

@@ -30,7 +30,7 @@ from sendtide.state.seen import admit
 __all__ = ["engagement_rows", "request_rows", "send_rows"]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def send_rows(
     batch: Any,
     hours: Any,
@@ -183,7 +183,7 @@ def drop_orphan(row: Any, orphans: Any, free: Any, by_message: Any) -> None:
     free[0] = row
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def engagement_rows(
     batch: Any,
     start: int,
@@ -255,7 +255,7 @@ def engagement_rows(
     return admitted
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def request_rows(
     batch: Any,
     start: int,

@@ -1,8 +1,10 @@
 """Looks up what a group has committed and where the log begins and ends, outside the group.
 
-A broker that has just come back does not know its own partitions for a moment, so it is asked again
-before a worker gives up. An offset that is not told is not one that is not there: whoever took it
-for that would say again what has been said.
+A broker that has just come back does not know its own partitions for a moment, and a client that
+saw it go may look for its controller in vain, or believe for minutes what it said meanwhile (a
+topic without partitions). So it is asked again, by a new client, before a worker gives up. An
+offset that is not told is not one that is not there: whoever took it for that would say again what
+has been said.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -24,6 +25,8 @@ __all__ = ["OffsetLookup"]
 Answer = TypeVar("Answer")
 
 _TIMEOUT_S: Final = 15.0
+_PATIENCE_S: Final = 30.0
+"""Longer than a broker takes to come back."""
 _LOOK_S: Final = 5.0
 _PAUSE_S: Final = 0.2
 
@@ -32,10 +35,16 @@ class OffsetLookup:
     """A client that never joins the group it asks about. Blocks; call it in a thread."""
 
     def __init__(self, settings: Mapping[str, str], group: str) -> None:
-        self._admin = admin_client(settings)
+        self._settings = settings
         own = {"group.id": group, "enable.auto.commit": False, "enable.partition.eof": True}
-        self._consumer = Consumer({**settings, **own, "isolation.level": "read_committed"})
+        self._own = {**settings, **own, "isolation.level": "read_committed"}
+        self._closed = False
         self._lock = threading.Lock()  # partitions recover side by side, this client asks in turn
+        self._begin()
+
+    def _begin(self) -> None:
+        self._admin = admin_client(self._settings)
+        self._consumer = Consumer(self._own)
 
     def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[str, int]:
         """Committed offset by topic, of those that have one.
@@ -63,14 +72,14 @@ class OffsetLookup:
         return {
             topic: self._answer(
                 f"the range of {topic}/{number}",
-                partial(
-                    self._consumer.get_watermark_offsets,
-                    TopicPartition(topic, number),
-                    timeout=_LOOK_S,
-                ),
+                partial(self._range, TopicPartition(topic, number)),
             )
             for topic, number in partitions
         }
+
+    def _range(self, place: TopicPartition) -> tuple[int, int]:
+        found: tuple[int, int] = self._consumer.get_watermark_offsets(place, timeout=_LOOK_S)
+        return found
 
     def identities(self, topics: Iterable[str]) -> dict[str, str]:
         """Identity by topic, of those to which the broker gives one.
@@ -85,7 +94,7 @@ class OffsetLookup:
 
     def _answer(self, what: str, ask: Callable[[], Answer]) -> Answer:
         """Ask until there is an answer, for as long as somebody may wait for it."""
-        deadline = time.monotonic() + _TIMEOUT_S
+        deadline = time.monotonic() + _PATIENCE_S
         while True:
             try:
                 with self._lock:
@@ -95,10 +104,12 @@ class OffsetLookup:
                     msg = f"cannot read {what}: {error.args[0].str()}"
                     raise Unavailable(msg) from error
             time.sleep(_PAUSE_S)
-            # What a broker said while it was coming back (a topic without partitions) is believed
-            # for minutes, unless the client is made to ask anew.
-            with self._lock, suppress(KafkaException):
-                self._consumer.list_topics(timeout=_LOOK_S)
+            with self._lock:
+                if self._closed:
+                    msg = f"cannot read {what}: this worker ends"
+                    raise Unavailable(msg)
+                self._consumer.close()
+                self._begin()
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
         """Number of partitions by topic, of those that exist.
@@ -143,4 +154,5 @@ class OffsetLookup:
 
     def close(self) -> None:
         """Let go of the connection."""
+        self._closed = True
         self._consumer.close()

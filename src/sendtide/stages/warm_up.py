@@ -1,37 +1,42 @@
 """Compiles, or loads from numba's cache, what the first events would otherwise wait for.
 
-One message lives its life through both stages, apart from all state: sent, opened, labelled,
-learned from, asked about. Uncompiled, the first request would hold the event loop up for seconds.
+Some mail lives its life through both stages, apart from all state: sent, opened, labelled, learned
+from, asked about. Uncompiled, it would hold the event loop up for longer than a session lasts. One
+message would not do: a column of one row looks contiguous, and what is compiled for it is compiled
+again for two; tables grow; blocks that come from a topic cannot be written to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from sendtide.clients import ClientPartition
 from sendtide.events.batch import Names
+from sendtide.events.examples import ExampleBlock
 from sendtide.events.messages import EngagementEvent, SendEvent, SendRequest
 from sendtide.gate import EngagementGate, RequestGate, SendGate
 from sendtide.models import ModelDirectory
 from sendtide.pipeline import Pipeline
-from sendtide.recipients import RecipientPartition, answers, blocks, records
+from sendtide.recipients import RecipientPartition, answers, records, restore, snapshot
 from sendtide.sinks.predictions import prediction_records
 from sendtide.stages.client import client_settings
+from sendtide.stages.example_rows import ExampleRows
 from sendtide.stages.recipient import join_settings, policy_settings
 
 __all__ = ["warm_up"]
 
-_AT_MS = 1_767_225_600_000
-_HOUR_MS = 3_600_000
-_WHO: dict[str, Any] = {"source": "warm-up", "client_id": "warm-up", "recipient_id": "0" * 32}
+_AT_MS: Final = 1_767_225_600_000
+_HOUR_MS: Final = 3_600_000
+_RECIPIENTS: Final = 200
+"""More than tables have room for at first."""
 
 
 def warm_up(pipeline: Pipeline) -> None:
-    """Take one message through gate, join, learning, scoring and answering."""
+    """Take some messages through gate, join, learning, scoring and answering."""
     names: dict[str, Any] = {name: Names() for name in ("clients", "sources", "segments", "zones")}
     limits = pipeline.sends, pipeline.engagements, pipeline.requests
     kinds = SendGate, EngagementGate, RequestGate
@@ -40,27 +45,74 @@ def warm_up(pipeline: Pipeline) -> None:
         for kind, limit in zip(kinds, limits, strict=True)
     ]
     state = RecipientPartition(0, join_settings(pipeline), policy_settings(pipeline))
-    directory = ModelDirectory()
+    clients, directory = ClientPartition(0, client_settings(pipeline)), ModelDirectory()
     late_ms = _AT_MS + 3 * pipeline.join.horizon_ms + pipeline.engagements.allowed_lateness_ms
-    sent = SendEvent(**_WHO, id="1", event_time_ms=_AT_MS, timezone="Europe/Berlin")
-    opened = [
-        EngagementEvent(**_WHO, id=number, event_time_ms=at_ms, message_id="1", kind="open")
-        for number, at_ms in (("2", _AT_MS + _HOUR_MS), ("3", late_ms))
-    ]
-    state.apply_sends(_read(gates[0], [sent]))
-    labels = state.apply_engagements(_read(gates[1], opened)).labels
-    _learn(pipeline, labels, state, names, directory)
+    for outcome in (
+        state.apply_sends(_read(gates[0], _sends())),
+        state.apply_engagements(_read(gates[1], _engagements(late_ms))),
+    ):
+        # By way of bytes, as from a topic.
+        rows = ExampleRows.of(state, outcome, names["clients"], names["segments"], 1)
+        for record in rows.records([]):
+            clients.apply(ExampleBlock.from_bytes(record.value or b""))
+    for model in clients.take_models():
+        directory.apply(model.to_bytes())
+    restore(0, state.settings, *snapshot(state), state.policy)
     records(state.live(state.take_changed()[0]), state.policy, directory, 0, 0)
-    request = SendRequest(
-        **_WHO,
-        id="4",
-        event_time_ms=late_ms,
-        window_start_ms=late_ms,
-        window_end_ms=late_ms + 48 * _HOUR_MS,
-    )
-    asked = _read(gates[2], [request])
+    asked = _read(gates[2], _requests(late_ms))
     people = state.apply_requests(asked).people
     prediction_records(answers(state, asked, people, directory, names["clients"], names["sources"]))
+
+
+def _whose(number: int) -> dict[str, Any]:
+    return {
+        "source": "warm-up",
+        "client_id": f"warm-up-{number % 2}",
+        "recipient_id": f"{number:032x}",
+    }
+
+
+def _sends() -> list[SendEvent]:
+    return [
+        SendEvent(
+            **_whose(number),
+            id=f"{number}",
+            event_time_ms=_AT_MS + number,
+            timezone="Europe/Berlin",
+            subject="A subject" if number % 2 else None,
+            variant="a" if number % 2 else None,
+            campaign_id="campaign",
+        )
+        for number in range(_RECIPIENTS)
+    ]
+
+
+def _engagements(late_ms: int) -> list[EngagementEvent]:
+    """Opens, bounces and an order; the last one comes when all are due."""
+    return [
+        EngagementEvent(
+            **_whose(number),
+            id=f"engagement-{number}",
+            event_time_ms=late_ms if number == _RECIPIENTS - 1 else _AT_MS + _HOUR_MS,
+            message_id=f"{number}",
+            kind="bounce" if number % 3 else "conversion" if number == 0 else "open",
+            revenue=1.0 if number == 0 else None,
+        )
+        for number in range(_RECIPIENTS)
+    ]
+
+
+def _requests(late_ms: int) -> list[SendRequest]:
+    return [
+        SendRequest(
+            **_whose(number),
+            id=f"request-{number}",
+            event_time_ms=late_ms,
+            window_start_ms=late_ms,
+            window_end_ms=late_ms + 48 * _HOUR_MS,
+        )
+        for number in range(_RECIPIENTS)
+    ]
 
 
 def _read(gate: Any, events: Sequence[Any]) -> Any:
@@ -69,20 +121,3 @@ def _read(gate: Any, events: Sequence[Any]) -> Any:
     times = np.array([event.event_time_ms for event in events], np.int64)
     batch, _ = gate.read(values, keys, np.arange(len(events), dtype=np.int64), times)
     return batch
-
-
-def _learn(
-    pipeline: Pipeline,
-    labels: Any,
-    state: RecipientPartition,
-    names: dict[str, Any],
-    directory: ModelDirectory,
-) -> None:
-    if labels is None:
-        return
-    clients = ClientPartition(0, client_settings(pipeline))
-    tables = names["clients"], names["segments"], state.creatives.of(labels["creative"])
-    for _, block in blocks(labels, "label", *tables, 1):
-        clients.apply(block)
-    for model in clients.take_models():
-        directory.apply(model.to_bytes())

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
 from sendtide.transport.errors import DeliveryError
-from sendtide.transport.records import KeyedRecords, Record, sizes
+from sendtide.transport.records import Record, are_plain, as_batch, sizes
 
 __all__ = ["BatchProducer", "Delivery"]
 
@@ -243,18 +243,13 @@ class BatchProducer:
         await asyncio.sleep(0)
 
     async def _queue(self, topic: str, records: Sequence[Record], part: _Slice) -> None:
-        if self._own_queue and _are_plain(records):
+        if self._own_queue and are_plain(records):
             self._queue_together(topic, records, part)
         else:
             await self._queue_one_by_one(topic, records, part)
 
     def _queue_together(self, topic: str, records: Sequence[Record], part: _Slice) -> None:
-        """One call for all, which saves a third.
-
-        It takes no headers and no timestamps, and partitions of single records it does not heed
-        (confluent-kafka 2.16.1).
-        """
-        messages = _messages(records)
+        messages = as_batch(records)
         if self._client.produce_batch(topic, messages, on_delivery=part.report) < len(messages):
             errors = [m["_error"] for m in messages if "_error" in m]
             self._refused += [(part, error) for error in errors]
@@ -305,18 +300,3 @@ class BatchProducer:
         if error.fatal():
             self._fatal = error
         _log.warning("Kafka producer: %s", error.str())
-
-
-def _are_plain(records: Sequence[Record]) -> bool:
-    """Whether a value and a key are all that they have."""
-    if isinstance(records, KeyedRecords):
-        return True
-    return all(r.partition < 0 and not r.headers and not r.timestamp_ms for r in records)
-
-
-def _messages(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Plain records as the client's batch takes them."""
-    if isinstance(records, KeyedRecords):
-        pairs = zip(records.values, records.keys, strict=True)
-        return [{"value": value, "key": key} for value, key in pairs]
-    return [{"value": record.value, "key": record.key} for record in records]

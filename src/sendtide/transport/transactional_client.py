@@ -22,7 +22,7 @@ from sendtide.transport.errors import (
     TransactionAbortedError,
 )
 from sendtide.transport.rebalance import TopicPartition
-from sendtide.transport.records import Record
+from sendtide.transport.records import Record, are_plain, as_batch
 
 __all__ = ["TransactionalClient", "patiently"]
 
@@ -32,13 +32,18 @@ _log = logging.getLogger(__name__)
 _REQUEST_S: Final = 5.0
 _ANSWER_S: Final = 30.0
 
-#: To abort: a coordinator that does not answer by then is asked by a new client, whose beginning
-#: ends what was open; librdkafka does not always find its way back to one.
-_ABORT_S: Final = 2 * _REQUEST_S
+#: To say which offsets, and to abort: a coordinator that does not answer by then is asked by a new
+#: client, whose beginning ends what was open; librdkafka does not always find its way back to one.
+#: To commit takes as long as the records take.
+_COORDINATOR_S: Final = 2 * _REQUEST_S
 
 #: So many other bearers of our id within so many seconds are no accident.
 _RIVALS: Final = 5
 _RIVALS_S: Final = 60.0
+
+#: Records given to the client in one call, and how often to look for room in its queue.
+_BATCH: Final = 10_000
+_ROOM_S: Final = 0.01
 
 _FENCED: Final = {
     KafkaError._FENCED,  # noqa: SLF001, RUF100 - its public name
@@ -56,6 +61,7 @@ class TransactionalClient:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = dict(config)
+        self._queue = int(self._config.get("queue.buffering.max.messages", _BATCH))
         self._client: Producer | None = None
         self._beginning: Producer | None = None
         self._fenced_at: deque[float] = deque(maxlen=_RIVALS)
@@ -101,9 +107,10 @@ class TransactionalClient:
             client = self._client
             client.begin_transaction()
             for topic, records in outputs:
-                _produce(client, topic, records)
+                _produce(client, topic, records, self._queue)
             patiently(
-                lambda wait_s: client.send_offsets_to_transaction(positions, group_metadata, wait_s)
+                lambda s: client.send_offsets_to_transaction(positions, group_metadata, s),
+                _COORDINATOR_S,
             )
             patiently(client.commit_transaction)
         except KafkaException as error:
@@ -131,7 +138,7 @@ class TransactionalClient:
             self._note_rival(reason)
         if not reason.fatal():
             try:
-                patiently(client.abort_transaction, _ABORT_S)
+                patiently(client.abort_transaction, _COORDINATOR_S)
             except KafkaException as error:
                 _log.warning("a transaction could not be aborted: %s", error.args[0].str())
             else:
@@ -174,8 +181,29 @@ def patiently(call: Callable[[float], object], patience_s: float = _ANSWER_S) ->
             return
 
 
-def _produce(client: Producer, topic: str, records: Sequence[Record]) -> None:
-    """Queue records in order; a failed delivery fails the transaction, so none is reported."""
+def _produce(client: Producer, topic: str, records: Sequence[Record], queue: int) -> None:
+    """Queue records in order; a failed delivery fails the transaction, so none is reported.
+
+    queue: records that the client's queue holds.
+    """
+    if are_plain(records):
+        _produce_together(client, topic, records, queue)
+    else:
+        _produce_one_by_one(client, topic, records)
+    client.poll(0)
+
+
+def _produce_together(client: Producer, topic: str, records: Sequence[Record], queue: int) -> None:
+    size = max(1, min(_BATCH, queue // 2))
+    for start in range(0, len(records), size):
+        messages = as_batch(records[start : start + size])
+        while len(client) + len(messages) > queue:  # or some would be refused, amid the others
+            client.poll(_ROOM_S)
+        if client.produce_batch(topic, messages) < len(messages):
+            raise KafkaException(next(m["_error"] for m in messages if "_error" in m))
+
+
+def _produce_one_by_one(client: Producer, topic: str, records: Sequence[Record]) -> None:
     produce = client.produce
     for value, key, partition, timestamp_ms, headers in records:
         options: dict[str, Any] = {"timestamp": timestamp_ms} if timestamp_ms else {}
@@ -185,7 +213,6 @@ def _produce(client: Producer, topic: str, records: Sequence[Record]) -> None:
             try:
                 produce(topic, value, key, partition, **options)
             except BufferError:  # the client's queue is full: wait, keep the order
-                client.poll(0.01)
+                client.poll(_ROOM_S)
                 continue
             break
-    client.poll(0)
