@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 _BEAT_S: Final = 1.0
 _LOOK_S: Final = 5.0
+_COLLECTOR: Final = (50_000, 20, 20)
+"""Thresholds of its three generations."""
 
 
 class _App(faust.App):
@@ -249,6 +252,7 @@ class Worker:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; 0 drained, 1 crashed."""
         warm_up(self.settings.pipeline)
+        _spare_the_collector()
         try:
             return run_app(self.app)
         finally:
@@ -257,6 +261,18 @@ class Worker:
             for sink in self._sinks:
                 sink.close()
             self._offsets.close()
+
+
+def _spare_the_collector() -> None:
+    """Look for cyclic garbage once in many thousand objects.
+
+    By default Python looks whenever 700 more objects live than before, and each message that waits
+    is one: a seventh of a busy worker's time went into looking through them. What was loaded up to
+    here stays, and is not looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR)
 
 
 def _body(stage: Stage[Any]) -> Callable[[Any], Awaitable[None]]:
