@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from operator import itemgetter
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Piece"]
+
+_SECOND: Final = itemgetter(1)
 
 
 class _Countdown:
@@ -82,16 +85,25 @@ class Piece:
 
     def offsets(self) -> NDArray[np.int64]:
         """Offset of each message, int64[n]."""
-        return np.fromiter((m.offset() for m in self.messages), np.int64, len(self.messages))
+        if self.next_offset - self.first_offset == len(self.messages):  # most have no gaps
+            return np.arange(self.first_offset, self.next_offset, dtype=np.int64)
+        return np.fromiter(self._each("offset"), np.int64, len(self.messages))
 
     def timestamps_ms(self) -> NDArray[np.int64]:
         """Kafka timestamp of each message, int64[n]."""
-        return np.fromiter((m.timestamp()[1] for m in self.messages), np.int64, len(self.messages))
+        stamps = map(_SECOND, self._each("timestamp"))
+        return np.fromiter(stamps, np.int64, len(self.messages))
 
     def values(self) -> list[bytes | None]:
         """Value of each message; None is a tombstone."""
-        return [m.value() for m in self.messages]
+        return list(self._each("value"))
 
     def keys(self) -> list[bytes | None]:
         """Key of each message."""
-        return [m.key() for m in self.messages]
+        return list(self._each("key"))
+
+    def _each(self, name: str) -> Iterator[Any]:
+        """What a method says of each message; its class is asked, which takes a third less."""
+        return (
+            map(getattr(type(self.messages[0]), name), self.messages) if self.messages else iter(())
+        )

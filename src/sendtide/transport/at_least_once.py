@@ -29,7 +29,7 @@ class AtLeastOnceWriter(Writer):
     async def _store(self, works: list[Work]) -> None:
         """Queue the records of all; they are waited for beside the next round."""
         kept = remaining(works)
-        outputs = merged(work.outputs for work in kept)
+        outputs = await asyncio.to_thread(merged, [work.outputs for work in kept])
         sent = [await self._producer.send(topic, records) for topic, records in outputs]
         task = asyncio.create_task(_settle(kept, sent))
         self._settling.add(task)

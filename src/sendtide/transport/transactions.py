@@ -30,7 +30,7 @@ from confluent_kafka import KafkaException
 
 from sendtide.transport.errors import RecordTooLargeError, TransactionAbortedError
 from sendtide.transport.rebalance import TopicPartition
-from sendtide.transport.records import merged
+from sendtide.transport.records import Outputs, merged
 from sendtide.transport.transactional_client import TransactionalClient
 from sendtide.transport.writer import Work, Writer, remaining
 
@@ -116,9 +116,9 @@ class TransactionWriter(Writer):
             works = remaining(works)
             if not works:
                 return
-            outputs = merged(work.outputs for work in works)
+            outputs = [work.outputs for work in works]
             try:
-                await self._blocking(self._client.write, outputs, _offsets(works), metadata)
+                await self._blocking(self._write, outputs, _offsets(works), metadata)
             except RecordTooLargeError:
                 raise
             except TransactionAbortedError as error:
@@ -130,6 +130,11 @@ class TransactionWriter(Writer):
             else:
                 _settle(works)
                 return
+
+    def _write(
+        self, outputs: list[Outputs], offsets: Mapping[TopicPartition, int], metadata: Any
+    ) -> None:
+        self._client.write(merged(outputs), offsets, metadata)
 
     async def _not_stored(self, works: list[Work]) -> list[Work]:
         """Settle them if they were stored after all; return them if not."""
