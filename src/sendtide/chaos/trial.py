@@ -137,7 +137,7 @@ class Trial:
         """Begin to produce at the pace."""
         self.load.start(self.records)
 
-    def wait(self, what: str, done: Callable[[], bool], timeout_s: float = _PATIENCE_S) -> None:
+    def wait(self, what: str, done: Callable[[], object], timeout_s: float = _PATIENCE_S) -> None:
         """Wait until `done`, watching the order all the while.
 
         Raises:
@@ -239,12 +239,13 @@ class Trial:
         topics = self.pipeline.topics
         return topics.partitions + topics.partitions_of(EXAMPLES)
 
+    def holds(self, worker: ServerProcess) -> int:
+        """Partitions that a running worker holds, as it has last told."""
+        beat = self.stand.store.get(f"sendtide:1:worker:{worker.name}")
+        return int(json.loads(beat)["partitions"]) if beat and worker.running else 0
+
     def _held(self) -> int:
-        held = 0
-        for worker in self.workers:
-            beat = self.stand.store.get(f"sendtide:1:worker:{worker.name}")
-            held += json.loads(beat)["partitions"] if beat and worker.running else 0
-        return held
+        return sum(map(self.holds, self.workers))
 
     def _wait_still(self) -> None:
         """Until stage B's counts stand still: its input is made by stage A."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -116,14 +117,12 @@ def is_stopped(process: ServerProcess) -> bool:
 
 
 def rebalance_storm(trial: Trial) -> None:
-    """Workers come and go every two seconds while records flow."""
+    """Four workers come at once and go one after another while records flow."""
     trial.worker()
     trial.start_load()
     trial.wait_share(0.1)
-    for _ in range(4):
-        other = trial.worker()
-        time.sleep(3.0)
-        trial.note_in_flight()
+    for other in [trial.worker() for _ in range(4)]:
+        trial.wait("its partitions", partial(trial.holds, other))
         trial.kill(other)
     trial.healed()
 
