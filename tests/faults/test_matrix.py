@@ -6,7 +6,7 @@ import pytest
 
 from sendtide.chaos import MUTATIONS, ROWS, Stand, run_mutation, run_row
 from sendtide.pipeline import Pipeline
-from sendtide.stages import warm_up
+from sendtide.stages.warm_up import warm_up
 from servers import require
 
 CHOSEN = (

@@ -10,7 +10,7 @@ import sys
 from numba.core.dispatcher import Dispatcher
 from sendtide.commands.bench_costs import Plan, measure
 from sendtide.pipeline import Pipeline
-from sendtide.stages import warm_up
+from sendtide.stages.warm_up import warm_up
 
 def compiled():
     return {

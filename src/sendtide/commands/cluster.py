@@ -58,8 +58,6 @@ class Cluster:
         self._snapshots: Path | None = None
 
     def __enter__(self) -> Self:
-        if self._compile_first:
-            compile_workers()
         kafka, redis = self._given
         try:
             self._data.mkdir(parents=True, exist_ok=True)
@@ -71,6 +69,8 @@ class Cluster:
                 "write to with --data, and check that the disk is not full"
             )
             raise ConfigurationError(msg) from error
+        if self._compile_first:
+            compile_workers(self.pipeline_file)
         try:
             if kafka is None:
                 broker = start_broker(self.logs)

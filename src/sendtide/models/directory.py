@@ -231,7 +231,7 @@ class ModelDirectory:
 
 
 def _grown(array: NDArray[Any], row: int, fill: float) -> NDArray[Any]:
-    """`array` with room for `row`; a new array, since a reader may hold the old one."""
+    """`array` with room for `row`."""
     if row < len(array):
         return array
     wider = np.full((2 * len(array), *array.shape[1:]), fill, array.dtype)

@@ -234,7 +234,7 @@ def _score(moments: Any, factors: Any, scores: Any, deviations: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def score_recipients(evidence: Any, rows: Any, shares: Any, factors: Any, tables: Any) -> Any:
-    """Score n recipients; what is found for one does not depend on who the others are.
+    """Score n recipients; what is found for one depends on the others by rounding at most.
 
     evidence: (n, EVIDENCE) float32. rows: which of the m populations is each one's. shares:
     (m, POPULATION) float32 logarithms. factors: (m, 7) float32 on the odds by weekday.

@@ -231,6 +231,7 @@ class RecipientPartition:
     def mark_changed(self, rows: NDArray[np.int32], heard: Any = False) -> None:
         """Put back what could not be written; heard: as `take_changed` gave it."""
         why = np.where(heard, HEARD, SETTLED)
+        why = np.maximum(why, self.changed[rows])  # an event may have come since
         self.changed[rows] = np.where(self.people["erased"][rows], 0, why)
 
     def mark_all_changed(self) -> None:

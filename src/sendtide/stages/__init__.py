@@ -6,7 +6,6 @@ and a snapshot is written only when everything before it has been delivered.
 """
 
 from sendtide.stages.settings import WorkerSettings
-from sendtide.stages.warm_up import warm_up
 from sendtide.stages.worker import Worker, run_worker
 
-__all__ = ["Worker", "WorkerSettings", "run_worker", "warm_up"]
+__all__ = ["Worker", "WorkerSettings", "run_worker"]

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from sendtide.events.errors import Unavailable
 from sendtide.transport import admin_client, topic_ids
@@ -24,27 +26,40 @@ __all__ = ["OffsetLookup"]
 
 Answer = TypeVar("Answer")
 
-_TIMEOUT_S: Final = 15.0
-_PATIENCE_S: Final = 30.0
-"""Longer than a broker takes to come back."""
 _LOOK_S: Final = 5.0
-_PAUSE_S: Final = 0.2
+_PAUSE_S: Final = 0.5
+
+_FOR_GOOD: Final = {
+    KafkaError._AUTHENTICATION,
+    KafkaError._INVALID_ARG,
+    KafkaError._UNSUPPORTED_FEATURE,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.UNSUPPORTED_VERSION,
+}
+"""What asking again does not change."""
 
 
 class OffsetLookup:
-    """A client that never joins the group it asks about. Blocks; call it in a thread."""
+    """A client that never joins the group it asks about. Blocks; call it in a thread.
 
-    def __init__(self, settings: Mapping[str, str], group: str) -> None:
+    patience_s: how long it asks again where there is no answer; at 0 once, and the next question
+        is asked by a new client.
+    """
+
+    def __init__(self, settings: Mapping[str, str], group: str, patience_s: float = 0.0) -> None:
+        self._patience_s = patience_s
         self._settings = settings
         own = {"group.id": group, "enable.auto.commit": False, "enable.partition.eof": True}
         self._own = {**settings, **own, "isolation.level": "read_committed"}
         self._closed = False
         self._lock = threading.Lock()  # partitions recover side by side, this client asks in turn
-        self._begin()
+        self._admin, self._consumer = self._clients()
 
-    def _begin(self) -> None:
-        self._admin = admin_client(self._settings)
-        self._consumer = Consumer(self._own)
+    def _clients(self) -> tuple[AdminClient, Consumer]:
+        return admin_client(self._settings), Consumer(self._own)
 
     def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[str, int]:
         """Committed offset by topic, of those that have one.
@@ -93,23 +108,36 @@ class OffsetLookup:
         )
 
     def _answer(self, what: str, ask: Callable[[], Answer]) -> Answer:
-        """Ask until there is an answer, for as long as somebody may wait for it."""
-        deadline = time.monotonic() + _PATIENCE_S
+        """Ask until there is an answer, for as long as there is patience."""
+        deadline = None
         while True:
-            try:
-                with self._lock:
+            with self._asking(what):
+                deadline = deadline or time.monotonic() + self._patience_s  # others asked before
+                try:
                     return ask()
-            except KafkaException as error:
-                if time.monotonic() > deadline:
-                    msg = f"cannot read {what}: {error.args[0].str()}"
-                    raise Unavailable(msg) from error
+                except KafkaException as error:
+                    reason: KafkaError = error.args[0]
+                self._begin_anew()
+            if reason.code() in _FOR_GOOD or time.monotonic() >= deadline:
+                msg = f"cannot read {what}: {reason.str()}"
+                raise Unavailable(msg)
             time.sleep(_PAUSE_S)
-            with self._lock:
-                if self._closed:
-                    msg = f"cannot read {what}: this worker ends"
-                    raise Unavailable(msg)
-                self._consumer.close()
-                self._begin()
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                msg = f"cannot read {what}: this worker ends"
+                raise Unavailable(msg)
+            yield
+
+    def _begin_anew(self) -> None:
+        try:
+            admin, consumer = self._clients()
+        except KafkaException:
+            return  # a file of keys is being changed, or there is no room: the old ones go on
+        self._consumer.close()
+        self._admin, self._consumer = admin, consumer
 
     def partitions(self, topics: Iterable[str]) -> dict[str, int]:
         """Number of partitions by topic, of those that exist.
@@ -120,8 +148,8 @@ class OffsetLookup:
         counts = {}
         for topic in topics:
             try:
-                with self._lock:
-                    about = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+                with self._asking(f"the partitions of {topic}"):
+                    about = self._consumer.list_topics(topic, timeout=_LOOK_S).topics[topic]
             except KafkaException as error:
                 msg = f"the partitions of {topic} cannot be read: {error.args[0].str()}"
                 raise Unavailable(msg) from error
@@ -138,7 +166,7 @@ class OffsetLookup:
             Unavailable: the broker does not answer, with a record or with the end of the log.
         """
         try:
-            with self._lock:
+            with self._asking(f"{topic}/{partition} at {offset}"):
                 self._consumer.assign([TopicPartition(topic, partition, offset)])
                 message = self._consumer.poll(_LOOK_S)
                 self._consumer.unassign()
@@ -155,4 +183,5 @@ class OffsetLookup:
     def close(self) -> None:
         """Let go of the connection."""
         self._closed = True
-        self._consumer.close()
+        with self._lock:
+            self._consumer.close()

@@ -31,7 +31,7 @@ __all__ = ["warm_up"]
 
 _AT_MS: Final = 1_767_225_600_000
 _HOUR_MS: Final = 3_600_000
-_RECIPIENTS: Final = 200
+_RECIPIENTS: Final = 201
 """More than tables have room for at first."""
 
 
@@ -95,7 +95,7 @@ def _engagements(late_ms: int) -> list[EngagementEvent]:
             id=f"engagement-{number}",
             event_time_ms=late_ms if number == _RECIPIENTS - 1 else _AT_MS + _HOUR_MS,
             message_id=f"{number}",
-            kind="bounce" if number % 3 else "conversion" if number == 0 else "open",
+            kind="conversion" if number == 0 else "bounce" if number % 3 == 1 else "open",
             revenue=1.0 if number == 0 else None,
         )
         for number in range(_RECIPIENTS)

@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 _BEAT_S: Final = 1.0
 _LOOK_S: Final = 5.0
+_PATIENCE_S: Final = 30.0
+"""To be told where to begin: longer than a broker takes to come back."""
 _COLLECTOR: Final = (50_000, 20, 20)
 """Thresholds of its three generations."""
 
@@ -76,7 +78,8 @@ class Worker:
         topic = pipeline.topics.full_name
         self.transactional_id = transactional_id(settings)
         self._feed = ModelFeed(settings.client(), topic(MODELS), self.directory)
-        self._offsets = OffsetLookup(settings.client(), settings.group)
+        self._offsets = OffsetLookup(settings.client(), settings.group, _PATIENCE_S)
+        self._watching = OffsetLookup(settings.client(), settings.group)
         self._sinks: list[RedisSink] = []
         self.recipients = RecipientStage(pipeline, self.directory, **self._wiring("recipients"))
         self.clients = ClientStage(pipeline, settings.progressive_log, **self._wiring("clients"))
@@ -86,8 +89,8 @@ class Worker:
             topics.full_name(topic): topics.partitions_of(topic) for topic in (*INPUTS, EXAMPLES)
         }
         self._ownership = Ownership(self.stages, read)
-        self._topics = TopicWatch(self._offsets, read)
-        self._health = Health(self.stages, self._offsets, LostPlaces(self._fetch_again))
+        self._topics = TopicWatch(self._watching, read)
+        self._health = Health(self.stages, self._watching, LostPlaces(self._fetch_again))
         self._watchdog = Watchdog(settings.watchdog_s)
         self._started_ms = time.time_ns() // 1_000_000
         self._beat_sink = self._new_sink()
@@ -260,7 +263,8 @@ class Worker:
             self._feed.stop()
             for sink in self._sinks:
                 sink.close()
-            self._offsets.close()
+            for lookup in (self._offsets, self._watching):
+                lookup.close()
 
 
 def _spare_the_collector() -> None:

@@ -121,11 +121,14 @@ def topic_ids(admin: AdminClient, topics: Sequence[str], timeout_s: float) -> di
     answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout_s)
     found = {}
     for topic, answer in answers.items():
-        try:
-            found[topic] = str(answer.result(2 * timeout_s).topic_id)
-        except KafkaException as error:
-            if error.args[0].code() not in _NOT_TOLD:
-                raise
+        error = answer.exception(2 * timeout_s)
+        if error is None:
+            found[topic] = str(answer.result().topic_id)
+        elif not isinstance(error, KafkaException):
+            raise error
+        elif error.args[0].code() not in _NOT_TOLD:
+            # A new one: that one would hold this frame, and with it the client, in a cycle.
+            raise KafkaException(error.args[0])
     return {topic: identity for topic, identity in found.items() if identity != _NO_ID}
 
 

@@ -30,6 +30,9 @@ class AtLeastOnceWriter(Writer):
         """Queue the records of all; they are waited for beside the next round."""
         kept = remaining(works)
         outputs = await asyncio.to_thread(merged, [work.outputs for work in kept])
+        while len(left := remaining(kept)) < len(kept):  # a tenure ended meanwhile
+            kept = left
+            outputs = await asyncio.to_thread(merged, [work.outputs for work in kept])
         sent = [await self._producer.send(topic, records) for topic, records in outputs]
         task = asyncio.create_task(_settle(kept, sent))
         self._settling.add(task)

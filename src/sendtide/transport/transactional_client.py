@@ -8,6 +8,7 @@ the next begins by ending what the old one left open (`init_transactions` with t
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,7 +62,7 @@ class TransactionalClient:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = dict(config)
-        self._queue = int(self._config.get("queue.buffering.max.messages", _BATCH))
+        self._queue = int(self._config.get("queue.buffering.max.messages", _BATCH)) or sys.maxsize
         self._client: Producer | None = None
         self._beginning: Producer | None = None
         self._fenced_at: deque[float] = deque(maxlen=_RIVALS)
@@ -184,7 +185,7 @@ def patiently(call: Callable[[float], object], patience_s: float = _ANSWER_S) ->
 def _produce(client: Producer, topic: str, records: Sequence[Record], queue: int) -> None:
     """Queue records in order; a failed delivery fails the transaction, so none is reported.
 
-    queue: records that the client's queue holds.
+    queue: records that the client's queue holds; of bytes it holds several rounds.
     """
     if are_plain(records):
         _produce_together(client, topic, records, queue)
@@ -197,7 +198,7 @@ def _produce_together(client: Producer, topic: str, records: Sequence[Record], q
     size = max(1, min(_BATCH, queue // 2))
     for start in range(0, len(records), size):
         messages = as_batch(records[start : start + size])
-        while len(client) + len(messages) > queue:  # or some would be refused, amid the others
+        while len(client) + len(messages) > queue:  # or some are refused amid others
             client.poll(_ROOM_S)
         if client.produce_batch(topic, messages) < len(messages):
             raise KafkaException(next(m["_error"] for m in messages if "_error" in m))
