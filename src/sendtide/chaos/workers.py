@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -121,9 +120,12 @@ def rebalance_storm(trial: Trial) -> None:
     trial.worker()
     trial.start_load()
     trial.wait_share(0.1)
-    for other in [trial.worker() for _ in range(4)]:
-        trial.wait("its partitions", partial(trial.holds, other))
-        trial.kill(other)
+    others = [trial.worker() for _ in range(4)]
+    while others:  # not each of them has a partition at first
+        trial.wait("partitions for those who came", lambda: any(map(trial.holds, others)))
+        held = next(other for other in others if trial.holds(other))
+        trial.kill(held)
+        others.remove(held)
     trial.healed()
 
 
