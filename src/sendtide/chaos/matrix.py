@@ -73,7 +73,7 @@ ROWS: Final = (
     ),
     Row(fault="SIGTERM twice", act=workers.stop_twice),
     Row(fault="Kafka client loses its place", act=workers.places_lost),
-    Row(fault="rebalance storm", act=workers.rebalance_storm, events=60_000, bound_s=90),
+    Row(fault="rebalance storm", act=workers.rebalance_storm, events=100_000, bound_s=90),
     Row(fault="clock skew", act=workers.clock_skew),
     Row(fault="Kafka paused", act=wires.broker_paused),
     Row(fault="Kafka away at start", act=wires.kafka_away_at_start),
