@@ -87,6 +87,17 @@ def test_a_record_the_topic_does_not_take_is_told_apart(kafka, group):
     client.close()
 
 
+def test_what_is_renounced_is_not_stored_and_work_goes_on(kafka, group):
+    """Neither the offset moves nor is the next transaction in the way of anything."""
+    client, (topic, member) = client_of(kafka, uuid4().hex), group
+    write(client, group, b"a", 3)
+    client.renounce({(topic, 0): 9}, member.consumer_group_metadata())
+    assert stored(group) == ([b"a"], 3)
+    write(client, group, b"b", 5)
+    assert stored(group) == ([b"a", b"b"], 5)
+    client.close()
+
+
 def test_two_bearers_of_one_name_are_told_to_have_two(kafka, group):
     """Each fences the other off; if it goes on and on, whoever named them made a mistake."""
     name = uuid4().hex

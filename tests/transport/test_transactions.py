@@ -27,6 +27,7 @@ class Log:
     """A broker of one log and one group: `fates` says what becomes of each transaction.
 
     stored: as it is said. aborted: nothing is stored. unheard: it is stored, and the answer lost.
+    undecided: nothing is stored, and the group's offsets are not told until others are renounced.
     too large: nothing is stored, and never will be.
     It is the client and the membership of a writer at once.
     """
@@ -34,6 +35,7 @@ class Log:
     def __init__(self, fates=()):
         self.fates = list(fates)
         self.records, self.group, self.transactions = [], {}, 0
+        self.undecided = False
 
     def ready(self):
         """Begin."""
@@ -41,7 +43,8 @@ class Log:
     def write(self, outputs, offsets, group_metadata):
         assert group_metadata == "generation"
         fate = self.fates.pop(0) if self.fates else "stored"
-        if fate not in ("aborted", "too large"):
+        self.undecided = fate == "undecided"
+        if fate not in ("aborted", "undecided", "too large"):
             self.records += [record.value for _, records in outputs for record in records]
             for place, offset in offsets.items():
                 assert offset >= self.group.get(place, 0), "the group's offset fell"
@@ -52,6 +55,10 @@ class Log:
         if fate != "stored":
             raise TransactionAbortedError(fate)
 
+    def renounce(self, offsets, group_metadata):
+        assert (group_metadata, bool(offsets)) == ("generation", True)
+        self.undecided = False
+
     def close(self):
         """End."""
 
@@ -59,6 +66,8 @@ class Log:
         return "generation"
 
     async def committed(self, partitions):
+        if self.undecided:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "late"))
         return {place: self.group.get(place) for place in partitions}
 
 
@@ -123,6 +132,20 @@ def test_running_results_share_the_fate_of_what_they_go_with():
 
     play(log, scenario)
     assert log.records == [b"1", b"2"]
+
+
+def test_what_a_broker_keeps_as_undecided_is_decided(monkeypatch):
+    """Or whoever asks for the group's offsets would wait for ever, this writer included."""
+    monkeypatch.setattr("sendtide.transport.transactions._LONGEST_RETRY_S", 0.01)
+    log = Log(["stored", "undecided"])
+
+    async def scenario(writer):
+        tenure = Tenure()
+        for number in (1, 2):
+            await writer.write({"out": [value(number)]}, tenure, {PLACE: number})
+
+    play(log, scenario)
+    assert (log.records, log.group) == ([b"1", b"2"], {PLACE: 2})
 
 
 def test_a_record_that_is_never_taken_ends_the_writer():

@@ -125,6 +125,31 @@ class TransactionalClient:
                 raise RecordTooLargeError(msg) from error
             raise TransactionAbortedError(reason.str()) from error
 
+    def renounce(self, offsets: Mapping[TopicPartition, int], group_metadata: Any) -> None:
+        """Move offsets in a transaction that is aborted: nothing is stored.
+
+        A broker that was killed while a transaction ended may keep its offsets as undecided, and
+        then tells nobody the group's. The end of another transaction of the same producer, which
+        the next bearer of the id is, decides them.
+
+        Raises:
+            KafkaException: the broker does not answer, or refuses.
+        """
+        positions = [Position(*partition, offset) for partition, offset in offsets.items()]
+        self.ready()
+        client = self._client
+        assert client is not None
+        try:
+            client.begin_transaction()
+            patiently(
+                lambda s: client.send_offsets_to_transaction(positions, group_metadata, s),
+                _COORDINATOR_S,
+            )
+            patiently(client.abort_transaction, _COORDINATOR_S)
+        except KafkaException as error:
+            self._give_up(error.args[0])
+            raise
+
     def close(self) -> None:
         """Abort what is open and let go."""
         client, self._client = self._client, None

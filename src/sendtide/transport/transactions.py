@@ -147,12 +147,21 @@ class TransactionWriter(Writer):
             except KafkaException as error:
                 _log.warning("the end of a transaction is not known yet: %s", error.args[0].str())
                 await asyncio.sleep(_LONGEST_RETRY_S)
+                await self._have_it_decided(works)
         # All of it was stored, or nothing: what would have moved the group tells for the rest too.
         moving = [pair for work in works for pair in _ahead(work)]
         if not moving or any((found.get(place) or 0) < offset for place, offset in moving):
             return works
         _settle(works)
         return []
+
+    async def _have_it_decided(self, works: list[Work]) -> None:
+        """See `TransactionalClient.renounce`; if that is refused too, it is tried again later."""
+        try:
+            metadata = await self._membership.group_metadata()
+            await self._blocking(self._client.renounce, _offsets(works), metadata)
+        except KafkaException as error:
+            _log.warning("nor can it be decided yet: %s", error.args[0].str())
 
 
 def _ahead(work: Work) -> list[tuple[TopicPartition, int]]:
