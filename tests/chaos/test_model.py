@@ -58,8 +58,19 @@ class Message:
     """What a consumer hands over."""
 
     def __init__(self, key, value, offset):
-        self.key, self.value = lambda: key, lambda: value
-        self.offset, self.timestamp = lambda: offset, lambda: (2, NOW_MS)
+        self._key, self._value, self._offset = key, value, offset
+
+    def key(self):
+        return self._key
+
+    def value(self):
+        return self._value
+
+    def offset(self):
+        return self._offset
+
+    def timestamp(self):
+        return 2, NOW_MS
 
 
 class Chunk:
