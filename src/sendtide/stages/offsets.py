@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicMetadata
 
 from sendtide.events.errors import Unavailable
 from sendtide.transport import admin_client, topic_ids
@@ -111,7 +110,10 @@ class OffsetLookup:
         """Ask until there is an answer, for as long as there is patience."""
         deadline = None
         while True:
-            with self._asking(what):
+            with self._lock:
+                if self._closed:
+                    msg = f"cannot read {what}: this worker ends"
+                    raise Unavailable(msg)
                 deadline = deadline or time.monotonic() + self._patience_s  # others asked before
                 try:
                     return ask()
@@ -122,14 +124,6 @@ class OffsetLookup:
                 msg = f"cannot read {what}: {reason.str()}"
                 raise Unavailable(msg)
             time.sleep(_PAUSE_S)
-
-    @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
-        with self._lock:
-            if self._closed:
-                msg = f"cannot read {what}: this worker ends"
-                raise Unavailable(msg)
-            yield
 
     def _begin_anew(self) -> None:
         try:
@@ -147,15 +141,14 @@ class OffsetLookup:
         """
         counts = {}
         for topic in topics:
-            try:
-                with self._asking(f"the partitions of {topic}"):
-                    about = self._consumer.list_topics(topic, timeout=_LOOK_S).topics[topic]
-            except KafkaException as error:
-                msg = f"the partitions of {topic} cannot be read: {error.args[0].str()}"
-                raise Unavailable(msg) from error
+            about = self._answer(f"the partitions of {topic}", partial(self._about, topic))
             if about.error is None and about.partitions:
                 counts[topic] = len(about.partitions)
         return counts
+
+    def _about(self, topic: str) -> TopicMetadata:
+        found: TopicMetadata = self._consumer.list_topics(topic, timeout=_LOOK_S).topics[topic]
+        return found
 
     def has_record(self, topic: str, partition: int, offset: int) -> bool:
         """Whether a record can be read at or past `offset`.
@@ -165,20 +158,20 @@ class OffsetLookup:
         Raises:
             Unavailable: the broker does not answer, with a record or with the end of the log.
         """
-        try:
-            with self._asking(f"{topic}/{partition} at {offset}"):
-                self._consumer.assign([TopicPartition(topic, partition, offset)])
-                message = self._consumer.poll(_LOOK_S)
-                self._consumer.unassign()
-        except KafkaException as error:
-            msg = f"{topic}/{partition} cannot be read at {offset}: {error.args[0].str()}"
-            raise Unavailable(msg) from error
-        reason = KafkaError(KafkaError._TIMED_OUT) if message is None else message.error()
-        if reason is not None and reason.code() != KafkaError._PARTITION_EOF:
-            msg = f"{topic}/{partition} cannot be read at {offset}: {reason.str()}"
-            raise Unavailable(msg)
+        place = TopicPartition(topic, partition, offset)
+        found = self._answer(f"{topic}/{partition} at {offset}", lambda: self._first(place))
         # Of an offset that the log does not have the client makes the log's end.
-        return message is not None and reason is None and (message.offset() or 0) >= offset
+        return found is not None and found >= offset
+
+    def _first(self, place: TopicPartition) -> int | None:
+        """Offset of the first record from a place on; None at the end of the log."""
+        self._consumer.assign([place])
+        message = self._consumer.poll(_LOOK_S)
+        self._consumer.unassign()
+        error = KafkaError(KafkaError._TIMED_OUT) if message is None else message.error()
+        if message is None or (error and error.code() != KafkaError._PARTITION_EOF):
+            raise KafkaException(error)
+        return None if error else message.offset()
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -101,7 +101,6 @@ class TransactionalClient:
             RecordTooLargeError: they are not stored, and would not be if written again.
             ConfigurationError: another process keeps taking this transactional id.
         """
-        positions = [Position(*partition, offset) for partition, offset in offsets.items()]
         try:
             self.ready()
             assert self._client is not None
@@ -109,10 +108,7 @@ class TransactionalClient:
             client.begin_transaction()
             for topic, records in outputs:
                 _produce(client, topic, records, self._queue)
-            patiently(
-                lambda s: client.send_offsets_to_transaction(positions, group_metadata, s),
-                _COORDINATOR_S,
-            )
+            _move(client, offsets, group_metadata)
             patiently(client.commit_transaction)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
@@ -129,22 +125,18 @@ class TransactionalClient:
         """Move offsets in a transaction that is aborted: nothing is stored.
 
         A broker that was killed while a transaction ended may keep its offsets as undecided, and
-        then tells nobody the group's. The end of another transaction of the same producer, which
-        the next bearer of the id is, decides them.
+        then tells nobody the group's. The end of the producer's next transaction decides them, also
+        if another client bears its transactional id by then.
 
         Raises:
             KafkaException: the broker does not answer, or refuses.
         """
-        positions = [Position(*partition, offset) for partition, offset in offsets.items()]
         self.ready()
         client = self._client
         assert client is not None
         try:
             client.begin_transaction()
-            patiently(
-                lambda s: client.send_offsets_to_transaction(positions, group_metadata, s),
-                _COORDINATOR_S,
-            )
+            _move(client, offsets, group_metadata)
             patiently(client.abort_transaction, _COORDINATOR_S)
         except KafkaException as error:
             self._give_up(error.args[0])
@@ -205,6 +197,14 @@ def patiently(call: Callable[[float], object], patience_s: float = _ANSWER_S) ->
                 raise
         else:
             return
+
+
+def _move(client: Producer, offsets: Mapping[TopicPartition, int], group_metadata: Any) -> None:
+    """Make offsets a part of the open transaction."""
+    positions = [Position(*partition, offset) for partition, offset in offsets.items()]
+    patiently(
+        lambda s: client.send_offsets_to_transaction(positions, group_metadata, s), _COORDINATOR_S
+    )
 
 
 def _produce(client: Producer, topic: str, records: Sequence[Record], queue: int) -> None:

@@ -14,8 +14,9 @@ member lost them and joined anew, the poll thread would have reported the loss f
 that is newer than the loss never meets a work that is older.
 
 An aborted transaction is written again, since the state that made it stands; where it is not known
-whether it was stored, the group's offsets tell, as they are part of it. One that moves none (of
-running results alone) may then be stored twice; they carry ids, or keys of a compacted topic.
+whether it was stored, the group's offsets tell, as they are part of it; where the broker keeps them
+as undecided, another transaction that is aborted decides them. One that moves none (of running
+results alone) may then be stored twice; they carry ids, or keys of a compacted topic.
 """
 
 from __future__ import annotations
