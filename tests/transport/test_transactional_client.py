@@ -88,10 +88,11 @@ def test_a_record_the_topic_does_not_take_is_told_apart(kafka, group):
 
 
 def test_what_is_renounced_is_not_stored_and_work_goes_on(kafka, group):
-    """Neither the offset moves nor is the next transaction in the way of anything."""
+    """No record is read, the offset does not move, and the next transaction is a new one."""
     client, (topic, member) = client_of(kafka, uuid4().hex), group
     write(client, group, b"a", 3)
-    client.renounce({(topic, 0): 9}, member.consumer_group_metadata())
+    outputs = [(topic, [Record(b"never")])]
+    client.renounce(outputs, {(topic, 0): 9}, member.consumer_group_metadata())
     assert stored(group) == ([b"a"], 3)
     write(client, group, b"b", 5)
     assert stored(group) == ([b"a", b"b"], 5)

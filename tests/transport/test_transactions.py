@@ -27,37 +27,51 @@ class Log:
     """A broker of one log and one group: `fates` says what becomes of each transaction.
 
     stored: as it is said. aborted: nothing is stored. unheard: it is stored, and the answer lost.
-    undecided: nothing is stored, and the group's offsets are not told until others are renounced.
     too large: nothing is stored, and never will be.
+    open: it is confirmed, and its end not written; the next end of one with its topics decides it.
+    undecided: as open, and not confirmed; the group's offsets are not told until it is decided.
     It is the client and the membership of a writer at once.
     """
 
     def __init__(self, fates=()):
         self.fates = list(fates)
         self.records, self.group, self.transactions = [], {}, 0
-        self.undecided = False
+        self.open: list[tuple[str, bytes]] = []
+        self.moved: dict[tuple[str, int], int] = {}
 
     def ready(self):
         """Begin."""
 
+    def _add(self, outputs, offsets):
+        self.open += [(topic, record.value) for topic, records in outputs for record in records]
+        for place, offset in offsets.items():
+            assert offset >= self.group.get(place, 0), "the group's offset fell"
+            self.moved[place] = offset
+
+    def _end(self, topics, *, committed):
+        ends = [pair for pair in self.open if pair[0] in topics]
+        self.open = [pair for pair in self.open if pair[0] not in topics]
+        if committed:
+            self.records += [number for _, number in ends]
+            self.group |= self.moved
+            self.transactions += 1
+        self.moved = {}
+
     def write(self, outputs, offsets, group_metadata):
         assert group_metadata == "generation"
         fate = self.fates.pop(0) if self.fates else "stored"
-        self.undecided = fate == "undecided"
-        if fate not in ("aborted", "undecided", "too large"):
-            self.records += [record.value for _, records in outputs for record in records]
-            for place, offset in offsets.items():
-                assert offset >= self.group.get(place, 0), "the group's offset fell"
-                self.group[place] = offset
-            self.transactions += 1
+        self._add(outputs, offsets)
+        if fate not in ("open", "undecided"):
+            self._end(dict(outputs), committed=fate in ("stored", "unheard"))
         if fate == "too large":
             raise RecordTooLargeError(fate)
-        if fate != "stored":
+        if fate not in ("stored", "open"):
             raise TransactionAbortedError(fate)
 
-    def renounce(self, offsets, group_metadata):
+    def renounce(self, outputs, offsets, group_metadata):
         assert (group_metadata, bool(offsets)) == ("generation", True)
-        self.undecided = False
+        self._add(outputs, offsets)
+        self._end(dict(outputs), committed=False)
 
     def close(self):
         """End."""
@@ -66,7 +80,7 @@ class Log:
         return "generation"
 
     async def committed(self, partitions):
-        if self.undecided:
+        if self.moved:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "late"))
         return {place: self.group.get(place) for place in partitions}
 
@@ -135,7 +149,10 @@ def test_running_results_share_the_fate_of_what_they_go_with():
 
 
 def test_what_a_broker_keeps_as_undecided_is_decided(monkeypatch):
-    """Or whoever asks for the group's offsets would wait for ever, this writer included."""
+    """Or whoever asks for the group's offsets would wait for ever, this writer included.
+
+    Its records are decided too, or the next transaction would store them with its own.
+    """
     monkeypatch.setattr("sendtide.transport.transactions._LONGEST_RETRY_S", 0.01)
     log = Log(["stored", "undecided"])
 
@@ -146,6 +163,34 @@ def test_what_a_broker_keeps_as_undecided_is_decided(monkeypatch):
 
     play(log, scenario)
     assert (log.records, log.group) == ([b"1", b"2"], {PLACE: 2})
+    assert not log.open
+
+
+def test_a_confirmed_transaction_that_is_lost_ends_the_writer():
+    """What went with it is not in the log, and the state that made it has gone on."""
+    log = Log(["stored", "open", "aborted"])
+
+    async def scenario(writer):
+        tenure = Tenure()
+        for number in (1, 2):
+            await writer.write({"out": [value(number)]}, tenure, {PLACE: number})
+        with pytest.raises(TransportError, match="stands at 1 of sends/0, and stood at 2"):
+            await writer.write({"out": [value(3)]}, tenure, {PLACE: 3})
+
+    play(log, scenario)
+    assert (log.records, log.group) == ([b"1"], {PLACE: 1})
+
+
+def test_a_group_behind_its_snapshot_has_lost_nothing():
+    """A tenure begins where its snapshot stands; the first transaction moves the group there."""
+    log = Log(["stored", "aborted"])
+
+    async def scenario(writer):
+        await writer.write({"out": [value(1)]}, Tenure(), {PLACE: 1})
+        await writer.write({"out": [value(2)]}, Tenure({PLACE: 7}), {PLACE: 8})
+
+    play(log, scenario)
+    assert (log.records, log.group) == ([b"1", b"2"], {PLACE: 8})
 
 
 def test_a_record_that_is_never_taken_ends_the_writer():

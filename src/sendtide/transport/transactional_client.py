@@ -105,10 +105,7 @@ class TransactionalClient:
             self.ready()
             assert self._client is not None
             client = self._client
-            client.begin_transaction()
-            for topic, records in outputs:
-                _produce(client, topic, records, self._queue)
-            _move(client, offsets, group_metadata)
+            self._fill(client, outputs, offsets, group_metadata)
             patiently(client.commit_transaction)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
@@ -121,12 +118,19 @@ class TransactionalClient:
                 raise RecordTooLargeError(msg) from error
             raise TransactionAbortedError(reason.str()) from error
 
-    def renounce(self, offsets: Mapping[TopicPartition, int], group_metadata: Any) -> None:
-        """Move offsets in a transaction that is aborted: nothing is stored.
+    def renounce(
+        self,
+        outputs: Iterable[tuple[str, Sequence[Record]]],
+        offsets: Mapping[TopicPartition, int],
+        group_metadata: Any,
+    ) -> None:
+        """Write in a transaction that is aborted: nothing is stored, here or there.
 
-        A broker that was killed while a transaction ended may keep its offsets as undecided, and
-        then tells nobody the group's. The end of the producer's next transaction decides them, also
-        if another client bears its transactional id by then.
+        Apache Kafka 4.3 and 4.4 do not write the end of a transaction to a partition that has no
+        leader at that moment (KAFKA-20734), as when a broker restarts, and keep what is open there
+        open: readers of committed records wait, and nobody is told the group's offsets. The end of
+        the producer's next transaction decides them, if it has the same partitions; also if another
+        client bears its transactional id by then.
 
         Raises:
             KafkaException: the broker does not answer, or refuses.
@@ -135,12 +139,26 @@ class TransactionalClient:
         client = self._client
         assert client is not None
         try:
-            client.begin_transaction()
-            _move(client, offsets, group_metadata)
+            self._fill(client, outputs, offsets, group_metadata)
+            if client.flush(_ANSWER_S):  # what is not sent yet, the end would not be written for
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
             patiently(client.abort_transaction, _COORDINATOR_S)
         except KafkaException as error:
             self._give_up(error.args[0])
             raise
+
+    def _fill(
+        self,
+        client: Producer,
+        outputs: Iterable[tuple[str, Sequence[Record]]],
+        offsets: Mapping[TopicPartition, int],
+        group_metadata: Any,
+    ) -> None:
+        """Begin a transaction, and put records and offsets in it."""
+        client.begin_transaction()
+        for topic, records in outputs:
+            _produce(client, topic, records, self._queue)
+        _move(client, offsets, group_metadata)
 
     def close(self) -> None:
         """Abort what is open and let go."""

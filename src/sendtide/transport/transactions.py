@@ -17,6 +17,9 @@ An aborted transaction is written again, since the state that made it stands; wh
 whether it was stored, the group's offsets tell, as they are part of it; where the broker keeps them
 as undecided, another transaction that is aborted decides them. One that moves none (of running
 results alone) may then be stored twice; they carry ids, or keys of a compacted topic.
+
+Where the group then stands behind what the broker has confirmed, a transaction was lost after its
+commit. The writer ends, and with it the worker: what is read again from there on is sent again.
 """
 
 from __future__ import annotations
@@ -29,7 +32,11 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
-from sendtide.transport.errors import RecordTooLargeError, TransactionAbortedError
+from sendtide.transport.errors import (
+    RecordTooLargeError,
+    TransactionAbortedError,
+    TransportError,
+)
 from sendtide.transport.rebalance import TopicPartition
 from sendtide.transport.records import Outputs, merged
 from sendtide.transport.transactional_client import TransactionalClient
@@ -137,9 +144,14 @@ class TransactionWriter(Writer):
     ) -> None:
         self._client.write(merged(outputs), offsets, metadata)
 
+    def _renounce(
+        self, outputs: list[Outputs], offsets: Mapping[TopicPartition, int], metadata: Any
+    ) -> None:
+        self._client.renounce(merged(outputs), offsets, metadata)
+
     async def _not_stored(self, works: list[Work]) -> list[Work]:
         """Settle them if they were stored after all; return them if not."""
-        asked = {partition for work in works for partition in work.offsets}
+        asked = _offsets(works).keys()
         while True:
             try:
                 await self._blocking(self._client.ready)
@@ -149,6 +161,8 @@ class TransactionWriter(Writer):
                 _log.warning("the end of a transaction is not known yet: %s", error.args[0].str())
                 await asyncio.sleep(_LONGEST_RETRY_S)
                 await self._have_it_decided(works)
+        for tenure in {work.tenure for work in works if work.tenure.confirmed}:
+            _refuse_loss(tenure.committed, found)
         # All of it was stored, or nothing: what would have moved the group tells for the rest too.
         moving = [pair for work in works for pair in _ahead(work)]
         if not moving or any((found.get(place) or 0) < offset for place, offset in moving):
@@ -158,11 +172,28 @@ class TransactionWriter(Writer):
 
     async def _have_it_decided(self, works: list[Work]) -> None:
         """See `TransactionalClient.renounce`; if that is refused too, it is tried again later."""
+        outputs = [work.outputs for work in works]
         try:
             metadata = await self._membership.group_metadata()
-            await self._blocking(self._client.renounce, _offsets(works), metadata)
+            await self._blocking(self._renounce, outputs, _offsets(works), metadata)
         except KafkaException as error:
             _log.warning("nor can it be decided yet: %s", error.args[0].str())
+
+
+def _refuse_loss(
+    confirmed: Mapping[TopicPartition, int], found: Mapping[TopicPartition, int | None]
+) -> None:
+    """Raise TransportError if the group stands behind what was confirmed to be stored."""
+    for (topic, partition), offset in confirmed.items():
+        now = found.get((topic, partition))
+        if now is not None and now < offset:  # none: the topic was deleted, which others tell
+            msg = (
+                f"Kafka has lost a transaction that it had confirmed: the group stands at {now} of "
+                f"{topic}/{partition}, and stood at {offset}. Start this worker again, and it "
+                "sends again what was lost. Apache Kafka 4.3 and 4.4 do this to partitions that "
+                "have no leader for a moment (KAFKA-20734), earlier versions do not"
+            )
+            raise TransportError(msg)
 
 
 def _ahead(work: Work) -> list[tuple[TopicPartition, int]]:
@@ -185,5 +216,6 @@ def _settle(works: Iterable[Work]) -> None:
         for partition, offset in work.offsets.items():
             before = work.tenure.committed.get(partition, offset)
             work.tenure.committed[partition] = max(offset, before)
+        work.tenure.confirmed = True
         if not work.done.done():
             work.done.set_result(None)
