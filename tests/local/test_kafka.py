@@ -104,6 +104,17 @@ def test_the_command_leaves_no_orphan(number, tmp_path):
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("written", ["9.1.0", None])
+def test_data_of_a_newer_kafka_is_refused(written, tmp_path):
+    """Before a broker starts, which would only say that it cannot read a record."""
+    require("java", "mvn", package="default-jre-headless maven")
+    (tmp_path / "cluster-id").write_text("AAAAAAAAAAAAAAAAAAAAAA")
+    if written:
+        (tmp_path / "kafka-version").write_text(written)
+    with pytest.raises(ConfigurationError, match="name another folder"):
+        start_kafka(tmp_path)
+
+
 def test_without_maven_it_says_what_to_install(tmp_path, monkeypatch):
     """Nothing in the cache and no Maven on the PATH: the sentence names both packages."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -14,11 +14,11 @@ from confluent_kafka import Producer
 from sendtide.events.errors import Unavailable
 from sendtide.monitoring.lag import WINDOW_SAMPLES
 from sendtide.stages.health import Health
+from sendtide.stages.held import Held
 from sendtide.stages.lost_places import LostPlaces
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.positions import Positions
 from sendtide.stages.runtime import PartitionRuntime
-from sendtide.stages.stage import Held
 from sendtide.transport import Tenure, TopicSpec, create_topics
 
 

@@ -61,6 +61,18 @@ def stored(group):
     return values, position.offset
 
 
+def written(kafka, topic):
+    """What readers get that do not care for transactions."""
+    settings = {"bootstrap.servers": kafka.address, "group.id": "any", "enable.partition.eof": 1}
+    reader = Consumer({**settings, "isolation.level": "read_uncommitted"})
+    reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    values = []
+    while (message := reader.poll(20.0)) is not None and message.error() is None:
+        values.append(message.value())
+    reader.close()
+    return values
+
+
 def test_records_and_offsets_are_stored_together_or_not_at_all(kafka, group):
     """One too large for the broker takes the offsets with it; the next transaction is a new one."""
     client = client_of(kafka, uuid4().hex)
@@ -96,6 +108,8 @@ def test_what_is_renounced_is_not_stored_and_work_goes_on(kafka, group):
     assert stored(group) == ([b"a"], 3)
     write(client, group, b"b", 5)
     assert stored(group) == ([b"a", b"b"], 5)
+    # It came, or the end of the transaction would not have been written to its partition.
+    assert b"never" in written(kafka, topic)
     client.close()
 
 

@@ -105,13 +105,14 @@ def play(log, scenario, **options):
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """An aborted transaction is written again without a pause."""
+    """An aborted transaction is written again without a pause, and what is not told asked again."""
     monkeypatch.setattr("sendtide.transport.transactions._RETRY_S", 0.0)
+    monkeypatch.setattr("sendtide.transport.transactions._LONGEST_RETRY_S", 0.0)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    fates=st.lists(st.sampled_from(["stored", "aborted", "unheard"]), max_size=12),
+    fates=st.lists(st.sampled_from(["stored", "aborted", "unheard", "undecided"]), max_size=12),
     works=st.lists(st.integers(0, 3), min_size=1, max_size=12),
     largest=st.integers(1, 6),
 )
@@ -148,12 +149,11 @@ def test_running_results_share_the_fate_of_what_they_go_with():
     assert log.records == [b"1", b"2"]
 
 
-def test_what_a_broker_keeps_as_undecided_is_decided(monkeypatch):
+def test_what_a_broker_keeps_as_undecided_is_decided():
     """Or whoever asks for the group's offsets would wait for ever, this writer included.
 
     Its records are decided too, or the next transaction would store them with its own.
     """
-    monkeypatch.setattr("sendtide.transport.transactions._LONGEST_RETRY_S", 0.01)
     log = Log(["stored", "undecided"])
 
     async def scenario(writer):
@@ -166,19 +166,62 @@ def test_what_a_broker_keeps_as_undecided_is_decided(monkeypatch):
     assert not log.open
 
 
-def test_a_confirmed_transaction_that_is_lost_ends_the_writer():
-    """What went with it is not in the log, and the state that made it has gone on."""
+@pytest.mark.parametrize("partition", [0, 1])
+def test_a_confirmed_transaction_that_is_lost_ends_the_writer(partition):
+    """What went with it is not in the log, and the state that made it has gone on.
+
+    It is noticed by what is aborted next, though that be of another partition.
+    """
     log = Log(["stored", "open", "aborted"])
+    tenures = [Tenure(), Tenure()]
+    if partition == 0:
+        tenures[1] = tenures[0]
+
+    async def scenario(writer):
+        for number in (1, 2):
+            await writer.write({"out": [value(number)]}, tenures[0], {PLACE: number})
+        with pytest.raises(TransportError, match="stands at 1 of sends/0, and stood at 2"):
+            await writer.write({"out": [value(3)]}, tenures[1], {("sends", partition): 3})
+
+    play(log, scenario)
+    assert (log.records, log.group) == ([b"1"], {PLACE: 1})
+
+
+def test_what_another_owner_does_is_no_loss():
+    """A tenure that is over says nothing of where the group must stand."""
+    log = Log(["stored", "stored", "aborted"])
+
+    async def scenario(writer):
+        gone = Tenure()
+        await writer.write({"out": [value(1)]}, gone, {PLACE: 5})
+        await writer.write({"out": [value(2)]}, Tenure(), {("sends", 1): 1})
+        gone.over, log.group[PLACE] = True, 3
+        await writer.write({"out": [value(3)]}, Tenure(), {("sends", 2): 1})
+
+    play(log, scenario)
+    assert log.records == [b"1", b"2", b"3"]
+
+
+def test_a_coordinator_that_was_replaced_is_asked_again():
+    """It may tell what was true before it was paused."""
+
+    class Stale(Log):
+        late = 1
+
+        async def committed(self, partitions):
+            found = await super().committed(partitions)
+            self.late -= 1
+            return found if self.late < 0 else {PLACE: 0}
+
+    log = Stale(["stored", "aborted"])
 
     async def scenario(writer):
         tenure = Tenure()
         for number in (1, 2):
             await writer.write({"out": [value(number)]}, tenure, {PLACE: number})
-        with pytest.raises(TransportError, match="stands at 1 of sends/0, and stood at 2"):
-            await writer.write({"out": [value(3)]}, tenure, {PLACE: 3})
 
     play(log, scenario)
-    assert (log.records, log.group) == ([b"1"], {PLACE: 1})
+    assert (log.records, log.group) == ([b"1", b"2"], {PLACE: 2})
 
 
 def test_a_group_behind_its_snapshot_has_lost_nothing():

@@ -16,12 +16,12 @@ from sendtide.models import ModelDirectory
 from sendtide.pipeline import Pipeline
 from sendtide.recipients import RecipientPartition, digest
 from sendtide.sinks.memory import MemoryStore
+from sendtide.stages.held import Held
 from sendtide.stages.piece import Piece
 from sendtide.stages.positions import Positions
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.stages.snapshots import snapshot_store
-from sendtide.stages.stage import Held
 from sendtide.state import SnapshotStore
 from sendtide.transport import Outputs, Tenure, merged
 

@@ -43,6 +43,7 @@ _RATE: Final = 2_500.0
 _SESSION_S: Final = 4
 _ABORT_S: Final = 10.0
 _SHOWING_S: Final = 1.0
+_IN_FLIGHT_S: Final = 1.0
 _TAIL_BYTES: Final = 12_000
 
 
@@ -133,9 +134,11 @@ class Trial:
         self.workers.append(started)
         return started
 
-    def start_load(self) -> None:
-        """Begin to produce at the pace."""
-        self.load.start(self.records)
+    def start_load(self, begin: float = 0.0, end: float = 1.0) -> None:
+        """Begin to produce this share of the records at the pace, once those before it are out."""
+        self.load.finish()
+        first, last = (int(share * len(self.records)) for share in (begin, end))
+        self.load.start(self.records[first:last])
 
     def wait(self, what: str, done: Callable[[], object], timeout_s: float = _PATIENCE_S) -> None:
         """Wait until `done`, watching the order all the while.
@@ -180,8 +183,14 @@ class Trial:
         return sorted({name.rpartition(":")[0] for name in names})
 
     def note_in_flight(self) -> None:
-        """Prove that work is in flight now: stored by the broker, not yet taken in."""
-        self.in_flight = self.in_flight or len(self.load.acked) > self.taken_in()
+        """Prove that work is in flight now: stored by the broker, not yet taken in.
+
+        What came last may just have been published, so what comes next is waited for.
+        """
+        deadline = time.monotonic() + _IN_FLIGHT_S
+        while not self.in_flight and time.monotonic() < deadline:
+            self.in_flight = len(self.load.acked) > self.taken_in()
+            time.sleep(_LOOK_S / 10)
 
     def kill(self, worker: ServerProcess) -> None:
         """SIGKILL in the middle of work."""

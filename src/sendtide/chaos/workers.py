@@ -47,16 +47,17 @@ def places_lost(trial: Trial) -> None:
 def at_point(point: str, number: int, *, at_rest: bool = False) -> Callable[[Trial], None]:
     """SIGKILL at the `number`-th passing of a named point.
 
-    at_rest: the point is passed without records too, so they must be there before the worker is.
+    at_rest: the point is passed without records too, so some must be there before the worker is.
     """
 
     def act(trial: Trial) -> None:
+        begin = 0.5 if at_rest else 0.0
         if at_rest:
-            trial.start_load()
+            trial.start_load(end=begin)
         worker = trial.worker(at=f"{point}:{number}:SIGKILL")
-        if not at_rest:
-            trial.wait("the worker", trial.all_held)  # or one chunk would be of everything
-            trial.start_load()
+        # Earlier, one chunk would be of everything; and a slow start, longer than all the load.
+        trial.wait("the worker", lambda: trial.all_held() or not worker.running)
+        trial.start_load(begin)
         trial.wait("the point", lambda: not worker.running)
         trial.note_in_flight()
         trial.fired = worker.process.wait() == -signal.SIGKILL
@@ -118,11 +119,14 @@ def is_stopped(process: ServerProcess) -> bool:
 def rebalance_storm(trial: Trial) -> None:
     """Four workers come at once and go one after another while records flow."""
     trial.worker()
-    trial.start_load()
+    trial.start_load(end=0.5)
     trial.wait_share(0.1)
     others = [trial.worker() for _ in range(4)]
+    newcomer = "partitions for those who came"
+    trial.wait(newcomer, lambda: any(map(trial.holds, others)))
+    trial.start_load(0.5)
     while others:  # not each of them has a partition at first
-        trial.wait("partitions for those who came", lambda: any(map(trial.holds, others)))
+        trial.wait(newcomer, lambda: any(map(trial.holds, others)))
         held = next(other for other in others if trial.holds(other))
         trial.kill(held)
         others.remove(held)

@@ -112,9 +112,11 @@ def start_kafka(
     to come back to: that of a proxy before it.
 
     Raises:
-        ConfigurationError: jars or Java missing, or the port taken. Unavailable: not ready in time.
+        ConfigurationError: jars or Java missing, the port taken, or the data of a newer version.
+        Unavailable: not ready in time.
     """
     libraries = fetch_kafka()
+    _refuse_newer_data(folder)
     if port is not None:
         refuse_busy_port(port, "Apache Kafka")
     ports = [(port if port and n == 0 else free_port(), free_port()) for n in range(brokers)]
@@ -203,6 +205,26 @@ def _cluster_id(folder: Path) -> str:
         # which its tool then takes for an option.
         file.write_text(urlsafe_b64encode(uuid.uuid4().hex[:16].encode()).decode().rstrip("="))
     return file.read_text()
+
+
+def _refuse_newer_data(folder: Path) -> None:
+    """An older Kafka cannot read what a newer one has written, and says so in its own way."""
+    file = folder / "kafka-version"
+    if not file.exists() and not (folder / "cluster-id").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(KAFKA_VERSION)
+    written = file.read_text().strip() if file.exists() else ""
+    if _numbers(written or "4.3") > _numbers(KAFKA_VERSION):  # not written down before 4.2
+        msg = (
+            f"{folder} holds data of Apache Kafka {written or '4.3'}, which {KAFKA_VERSION} cannot "
+            "read: name another folder, or delete this one"
+        )
+        raise ConfigurationError(msg)
+    file.write_text(KAFKA_VERSION)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _format(libraries: Path, settings: Path, cluster: str) -> None:

@@ -30,8 +30,9 @@ from sendtide.models.registry import ALL_CLIENTS
 from sendtide.pipeline import Pipeline, PropensityModel, RiverModel
 from sendtide.sinks import ClientLift, ModelSummary, PartitionCounts, StateRow
 from sendtide.sinks.topics import alert_record, dead_letter_record, metric_record
+from sendtide.stages.held import Columns, Held
 from sendtide.stages.piece import Piece
-from sendtide.stages.stage import Columns, Held, Stage
+from sendtide.stages.stage import Stage
 from sendtide.transport import Outputs, Record
 
 __all__ = ["PROGRESSIVE", "ClientStage", "client_settings"]

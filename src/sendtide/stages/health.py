@@ -16,9 +16,10 @@ from typing import Any
 
 from sendtide.monitoring import LagSample, LagWindow, Status
 from sendtide.sinks import PartitionLag
+from sendtide.stages.held import Held
 from sendtide.stages.lost_places import PATIENCE_S, LostPlaces, Waiting
 from sendtide.stages.offsets import OffsetLookup
-from sendtide.stages.stage import Held, Stage
+from sendtide.stages.stage import Stage
 
 __all__ = ["Health"]
 

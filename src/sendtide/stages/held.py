@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from numpy.typing import NDArray
 
 from sendtide.events.errors import Unavailable
 from sendtide.stages.handover import Handover
@@ -13,9 +15,11 @@ from sendtide.stages.piece import Piece
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.transport import Outputs, Tenure
 
-__all__ = ["Held", "State"]
+__all__ = ["Columns", "Held", "State"]
 
 State = TypeVar("State")
+Columns = dict[str, NDArray[Any]]
+"""Of a snapshot, by name."""
 
 
 @dataclass(slots=True)

@@ -42,8 +42,9 @@ from sendtide.sinks.predictions import prediction_records
 from sendtide.sinks.topics import dead_letter_record, metric_record
 from sendtide.stages.example_rows import ExampleRows
 from sendtide.stages.freshness import freshness_metrics
+from sendtide.stages.held import Columns, Held
 from sendtide.stages.piece import Piece
-from sendtide.stages.stage import Columns, Held, Stage
+from sendtide.stages.stage import Stage
 from sendtide.transport import KeyedRecords, Output, Outputs, Record
 
 __all__ = ["RecipientStage", "join_settings", "policy_settings"]

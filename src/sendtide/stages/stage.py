@@ -21,17 +21,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
-from numpy.typing import NDArray
-
-from sendtide.events.errors import CorruptData, Fenced, Unavailable
+from sendtide.events.errors import Fenced, Unavailable
 from sendtide.sinks import Owner, Sink
 from sendtide.stages.handover import Handover
-from sendtide.stages.held import Held, State
+from sendtide.stages.held import Columns, Held, State
 from sendtide.stages.offsets import OffsetLookup
 from sendtide.stages.piece import Piece
 from sendtide.stages.positions import Positions
+from sendtide.stages.recovery import recovered
 from sendtide.stages.runtime import PartitionRuntime
-from sendtide.state import Manifest, SnapshotStore
+from sendtide.state import SnapshotStore
 from sendtide.transport import (
     Outputs,
     Tenure,
@@ -40,12 +39,11 @@ from sendtide.transport import (
     compare_identities,
 )
 
-__all__ = ["Columns", "Deliver", "Held", "Stage"]
+__all__ = ["Deliver", "Stage"]
 
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-Columns = dict[str, NDArray[Any]]
 Deliver = Callable[[Outputs, Tenure, Mapping[TopicPartition, int]], Awaitable[None]]
 """Stores outputs; where the broker has transactions, the offsets they came from with them."""
 
@@ -64,6 +62,8 @@ class Stage(ABC, Generic[State]):
         deliver: stores outputs; a chunk is acknowledged when that is done.
         on_failure: called once with what ends this worker.
         session_timeout_s: of the consumer group: sooner nobody else is given a partition.
+        exactly_once: outputs and offsets are stored together, so that no snapshot can be ahead of
+            the group, unless the broker has lost some of both.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Stage(ABC, Generic[State]):
         offsets: OffsetLookup,
         on_failure: Callable[[BaseException], None],
         session_timeout_s: float = 10.0,
+        exactly_once: bool = False,
     ) -> None:
         self.group = group
         self.topics = tuple(topics)
@@ -91,6 +92,7 @@ class Stage(ABC, Generic[State]):
         self._room = asyncio.Semaphore(_DELIVERIES)
         self._restoring = asyncio.Semaphore(_RESTORED_AT_ONCE)
         self._session_timeout_s = session_timeout_s
+        self._exactly_once = exactly_once
 
     # -- what each stage adds -------------------------------------------------------------------
 
@@ -123,12 +125,16 @@ class Stage(ABC, Generic[State]):
     async def assigned(self, number: int) -> dict[str, int]:
         """Recover a partition; return the offset to fetch from by topic."""
         began, handover = time.monotonic(), Handover()
-        async with self._restoring:
-            manifest, state, meta = await asyncio.to_thread(self._recover, number)
-        identities = await asyncio.to_thread(self._offsets.identities, self.topics)
-        compare_identities(meta.get("topics", {}), identities)
         units = [(topic, number) for topic in self.topics]
         committed = await asyncio.to_thread(self._offsets.committed, units)
+        async with self._restoring:
+            bound = committed if self._exactly_once else None
+            found = await asyncio.to_thread(
+                recovered, self.group, number, self._snapshots, self.restored, bound
+            )
+        manifest, state, meta = found or (None, self.new_state(number), {})
+        identities = await asyncio.to_thread(self._offsets.identities, self.topics)
+        compare_identities(meta.get("topics", {}), identities)
         log = await asyncio.to_thread(self._offsets.log, units)
         positions = Positions.recovered(manifest.offsets if manifest else {}, committed, log)
         # Rises with the clock where Redis has lost the fence, with the snapshots where the clock
@@ -162,24 +168,6 @@ class Stage(ABC, Generic[State]):
                 held.number,
                 missed,
             )
-
-    def _recover(self, number: int) -> tuple[Manifest | None, State, dict[str, Any]]:
-        """Manifest, state and meta of the newest snapshot that this build can read."""
-        for manifest, meta, columns in self._snapshots.valid(number):
-            try:
-                state = self.restored(number, meta, columns)
-            except CorruptData as error:
-                logger.warning(
-                    "%s/%d: snapshot of epoch %d is not used, the one before it is, or all is "
-                    "replayed: %s",
-                    self.group,
-                    number,
-                    manifest.epoch,
-                    error,
-                )
-            else:
-                return manifest, state, meta
-        return None, self.new_state(number), {}
 
     def _hold(
         self,

@@ -124,6 +124,7 @@ class Worker:
             "offsets": self._offsets,
             "on_failure": self._end,
             "session_timeout_s": settings.session_timeout_s,
+            "exactly_once": bool(self.transactional_id),
         }
 
     async def _deliver(

@@ -105,7 +105,9 @@ class TransactionalClient:
             self.ready()
             assert self._client is not None
             client = self._client
-            self._fill(client, outputs, offsets, group_metadata)
+            client.begin_transaction()
+            self._add(client, outputs)
+            _move(client, offsets, group_metadata)
             patiently(client.commit_transaction)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
@@ -139,26 +141,19 @@ class TransactionalClient:
         client = self._client
         assert client is not None
         try:
-            self._fill(client, outputs, offsets, group_metadata)
-            if client.flush(_ANSWER_S):  # what is not sent yet, the end would not be written for
+            client.begin_transaction()
+            _move(client, offsets, group_metadata)  # first: those of the group hold up the worker
+            self._add(client, outputs)
+            if client.flush(_ANSWER_S):  # where a record has not come, no end is written
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
             patiently(client.abort_transaction, _COORDINATOR_S)
         except KafkaException as error:
             self._give_up(error.args[0])
             raise
 
-    def _fill(
-        self,
-        client: Producer,
-        outputs: Iterable[tuple[str, Sequence[Record]]],
-        offsets: Mapping[TopicPartition, int],
-        group_metadata: Any,
-    ) -> None:
-        """Begin a transaction, and put records and offsets in it."""
-        client.begin_transaction()
+    def _add(self, client: Producer, outputs: Iterable[tuple[str, Sequence[Record]]]) -> None:
         for topic, records in outputs:
             _produce(client, topic, records, self._queue)
-        _move(client, offsets, group_metadata)
 
     def close(self) -> None:
         """Abort what is open and let go."""

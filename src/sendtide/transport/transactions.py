@@ -19,7 +19,8 @@ as undecided, another transaction that is aborted decides them. One that moves n
 results alone) may then be stored twice; they carry ids, or keys of a compacted topic.
 
 Where the group then stands behind what the broker has confirmed, a transaction was lost after its
-commit. The writer ends, and with it the worker: what is read again from there on is sent again.
+commit. The writer ends, and with it the worker: the next begins where the group stands. A loss that
+is of records alone, not of offsets, nobody can see.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from sendtide.transport.errors import (
 from sendtide.transport.rebalance import TopicPartition
 from sendtide.transport.records import Outputs, merged
 from sendtide.transport.transactional_client import TransactionalClient
-from sendtide.transport.writer import Work, Writer, remaining
+from sendtide.transport.writer import Tenure, Work, Writer, remaining
 
 __all__ = ["Membership", "TransactionWriter"]
 
@@ -88,6 +89,7 @@ class TransactionWriter(Writer):
         self._client = client
         self._membership = membership
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rdkafka-transact")
+        self._confirmed: set[Tenure] = set()
         self.aborted = 0
 
     async def start(self) -> None:
@@ -137,6 +139,8 @@ class TransactionWriter(Writer):
                 works = await self._not_stored(works)
             else:
                 _settle(works)
+                before = {tenure for tenure in self._confirmed if not tenure.over}
+                self._confirmed = before.union(work.tenure for work in works)
                 return
 
     def _write(
@@ -151,24 +155,47 @@ class TransactionWriter(Writer):
 
     async def _not_stored(self, works: list[Work]) -> list[Work]:
         """Settle them if they were stored after all; return them if not."""
-        asked = _offsets(works).keys()
         while True:
             try:
                 await self._blocking(self._client.ready)
-                found = await self._membership.committed(asked) if asked else {}
+                found = await self._found(_offsets(works).keys())
                 break
             except KafkaException as error:
                 _log.warning("the end of a transaction is not known yet: %s", error.args[0].str())
                 await asyncio.sleep(_LONGEST_RETRY_S)
                 await self._have_it_decided(works)
-        for tenure in {work.tenure for work in works if work.tenure.confirmed}:
-            _refuse_loss(tenure.committed, found)
         # All of it was stored, or nothing: what would have moved the group tells for the rest too.
         moving = [pair for work in works for pair in _ahead(work)]
         if not moving or any((found.get(place) or 0) < offset for place, offset in moving):
             return works
         _settle(works)
         return []
+
+    async def _found(
+        self, partitions: Iterable[TopicPartition]
+    ) -> Mapping[TopicPartition, int | None]:
+        """Where the group stands, in all that this writer has confirmed too.
+
+        Raises:
+            KafkaException: it is not told. TransportError: behind what was confirmed.
+        """
+        asked = set(partitions).union(*(t.committed for t in self._confirmed if not t.over))
+        if not asked:
+            return {}
+        found = await self._membership.committed(asked)
+        if _behind(self._confirmed, found):  # perhaps it is told by one that leads no more
+            await asyncio.sleep(_LONGEST_RETRY_S)
+            found = await self._membership.committed(asked)
+        for topic, partition, before, now in _behind(self._confirmed, found):
+            msg = (
+                f"Kafka has lost a transaction that it had confirmed: the group stands at {now} of "
+                f"{topic}/{partition}, and stood at {before}. Start this worker again: it goes on "
+                "from there and sends again what was lost. Apache Kafka 4.3 and 4.4 do this where "
+                "a partition has no leader for a moment (KAFKA-20734), any where an unclean leader "
+                "is elected"
+            )
+            raise TransportError(msg)
+        return found
 
     async def _have_it_decided(self, works: list[Work]) -> None:
         """See `TransactionalClient.renounce`; if that is refused too, it is tried again later."""
@@ -180,20 +207,17 @@ class TransactionWriter(Writer):
             _log.warning("nor can it be decided yet: %s", error.args[0].str())
 
 
-def _refuse_loss(
-    confirmed: Mapping[TopicPartition, int], found: Mapping[TopicPartition, int | None]
-) -> None:
-    """Raise TransportError if the group stands behind what was confirmed to be stored."""
-    for (topic, partition), offset in confirmed.items():
-        now = found.get((topic, partition))
-        if now is not None and now < offset:  # none: the topic was deleted, which others tell
-            msg = (
-                f"Kafka has lost a transaction that it had confirmed: the group stands at {now} of "
-                f"{topic}/{partition}, and stood at {offset}. Start this worker again, and it "
-                "sends again what was lost. Apache Kafka 4.3 and 4.4 do this to partitions that "
-                "have no leader for a moment (KAFKA-20734), earlier versions do not"
-            )
-            raise TransportError(msg)
+def _behind(
+    confirmed: Iterable[Tenure], found: Mapping[TopicPartition, int | None]
+) -> list[tuple[str, int, int, int]]:
+    """Topic, partition, confirmed offset and where the group stands, of those that have fallen."""
+    return [
+        (*place, offset, now)
+        for tenure in confirmed
+        for place, offset in tenure.committed.items()
+        # None is of a topic that was deleted, or of an offset that has expired.
+        if not tenure.over and (now := found.get(place)) is not None and now < offset
+    ]
 
 
 def _ahead(work: Work) -> list[tuple[TopicPartition, int]]:
@@ -216,6 +240,5 @@ def _settle(works: Iterable[Work]) -> None:
         for partition, offset in work.offsets.items():
             before = work.tenure.committed.get(partition, offset)
             work.tenure.committed[partition] = max(offset, before)
-        work.tenure.confirmed = True
         if not work.done.done():
             work.done.set_result(None)

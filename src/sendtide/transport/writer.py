@@ -25,12 +25,10 @@ class Tenure:
     """A unit of partitions held, from assignment until it is taken away.
 
     committed: offset by partition up to which outputs are stored; the writer alone moves it.
-    confirmed: true once the broker has said so; before, a snapshot did, and the group may lag.
     over: true once the unit is gone: what is still queued for it is withdrawn.
     """
 
     committed: dict[TopicPartition, int] = field(default_factory=dict)
-    confirmed: bool = False
     over: bool = False
 
 
