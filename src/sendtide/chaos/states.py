@@ -23,7 +23,6 @@ def spoilt(spoil: Callable[[Path], int]) -> Callable[[Trial], None]:
 
     def act(trial: Trial) -> None:
         worker = trial.worker()
-        trial.wait("the worker", trial.all_held)  # or one snapshot would be of everything
         trial.start_load()
         trial.wait("snapshots", lambda: len(_newest(trial.snapshots)) == _PARTITIONS)
         trial.kill(worker)

@@ -135,10 +135,17 @@ class Trial:
         return started
 
     def start_load(self, begin: float = 0.0, end: float = 1.0) -> None:
-        """Begin to produce this share of the records at the pace, once those before it are out."""
+        """Begin to produce this share of the records at the pace, once those before it are out.
+
+        And once the last worker holds its partitions, or it would be given all of it as one chunk,
+        or the load would be over before a slow start.
+        """
         self.load.finish()
-        first, last = (int(share * len(self.records)) for share in (begin, end))
-        self.load.start(self.records[first:last])
+        if self.workers:
+            last = self.workers[-1]
+            self.wait("the worker", lambda: self.all_held() or not last.running)
+        total = len(self.records)
+        self.load.start(self.records[int(begin * total) : int(end * total)])
 
     def wait(self, what: str, done: Callable[[], object], timeout_s: float = _PATIENCE_S) -> None:
         """Wait until `done`, watching the order all the while.

@@ -35,7 +35,6 @@ def kill_mid_batch(trial: Trial) -> None:
 def places_lost(trial: Trial) -> None:
     """The client fetches nothing more, without a word; the worker notices and sends it back."""
     worker = trial.worker(lose=_FETCHES)
-    trial.wait("the worker", trial.all_held)  # or one fetch would be of everything
     trial.start_load()
     trial.load.finish()
     trial.note_in_flight()
@@ -55,8 +54,6 @@ def at_point(point: str, number: int, *, at_rest: bool = False) -> Callable[[Tri
         if at_rest:
             trial.start_load(end=begin)
         worker = trial.worker(at=f"{point}:{number}:SIGKILL")
-        # Earlier, one chunk would be of everything; and a slow start, longer than all the load.
-        trial.wait("the worker", lambda: trial.all_held() or not worker.running)
         trial.start_load(begin)
         trial.wait("the point", lambda: not worker.running)
         trial.note_in_flight()
@@ -97,7 +94,7 @@ def stop_twice(trial: Trial) -> None:
 def zombie(trial: Trial) -> None:
     """Paused before a write to Redis, past its session; another takes over; then it goes on."""
     paused = trial.worker(at="before_publish:3:SIGSTOP")
-    trial.start_load()
+    trial.load.start(trial.records)  # at once: it may be paused before it holds them all
     trial.wait("the pause", lambda: is_stopped(paused))
     trial.note_in_flight()
     time.sleep(_PAUSED_S)

@@ -63,7 +63,9 @@ class KafkaServers:
 
     def client(self) -> dict[str, str | int]:
         """Settings of one client. Only its critical log lines are printed: errors are raised."""
-        return {"log_level": 2, **self.config, "bootstrap.servers": self.brokers}
+        from sendtide.transport import KEEP_BROKERS
+
+        return {"log_level": 2, **KEEP_BROKERS, **self.config, "bootstrap.servers": self.brokers}
 
 
 def servers_of(kafka: str | None, settings: Iterable[str] | None = None) -> KafkaServers:

@@ -41,14 +41,13 @@ class ModelFeed:
     ) -> None:
         self._topic = topic
         self._directory = directory
-        self._consumer = Consumer(
-            {
-                **settings,
-                "group.id": f"{topic}-reader",  # never joined: partitions are assigned by hand
-                "enable.auto.commit": False,
-                "enable.partition.eof": False,
-            }
-        )
+        self._settings = {
+            **settings,
+            "group.id": f"{topic}-reader",  # never joined: partitions are assigned by hand
+            "enable.auto.commit": False,
+            "enable.partition.eof": False,
+        }
+        self._consumer = Consumer(self._settings)
         self._stopping = threading.Event()
         self._caught_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-feed", daemon=True)
@@ -101,6 +100,8 @@ class ModelFeed:
             except KafkaException as error:
                 logger.warning("%s cannot be read yet: %s", self._topic, error)
                 self._stopping.wait(1.0)
+                self._consumer.close()  # it may know no broker any more
+                self._consumer = Consumer(self._settings)
         msg = f"{self._topic} was never read: the feed was stopped first"
         raise Unavailable(msg)
 

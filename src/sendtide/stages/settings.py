@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sendtide.pipeline import Pipeline
+from sendtide.transport import KEEP_BROKERS
 
 __all__ = ["WorkerSettings"]
 
@@ -38,4 +39,4 @@ class WorkerSettings:
 
     def client(self) -> dict[str, str]:
         """Settings of any Kafka client of this worker."""
-        return {**self.kafka_config, "bootstrap.servers": self.kafka}
+        return {**KEEP_BROKERS, **self.kafka_config, "bootstrap.servers": self.kafka}

@@ -40,13 +40,14 @@ from sendtide.transport.owner import PartitionOwner
 from sendtide.transport.partitioner import partition_of
 from sendtide.transport.rebalance import Companions, TopicPartition
 from sendtide.transport.records import KeyedRecords, Mergeable, Output, Outputs, Record, merged
-from sendtide.transport.settings import ONE_REQUEST, Settings, configure
+from sendtide.transport.settings import KEEP_BROKERS, ONE_REQUEST, Settings, configure
 from sendtide.transport.topic import chunk_topic
 from sendtide.transport.transaction_probe import probe_transactions
 from sendtide.transport.worker import run_worker
 from sendtide.transport.writer import Tenure
 
 __all__ = [
+    "KEEP_BROKERS",
     "ONE_REQUEST",
     "BatchProducer",
     "Chunk",

@@ -35,7 +35,8 @@ class Broker:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._consumer = Consumer(dict(config), logger=_log)
+        self._config = dict(config)
+        self._consumer = Consumer(self._config, logger=_log)
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="rdkafka-ask")
 
     def close(self) -> None:
@@ -47,6 +48,19 @@ class Broker:
         """Run a blocking call in a thread of ours."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, question)
 
+    async def _answer(self, question: Callable[[Consumer], T]) -> T:
+        """Ask by the client; after a question in vain, the next one is asked by a new client.
+
+        The old one may know no broker any more (see `cut_off`). Others may still ask it.
+        """
+        client = self._consumer
+        try:
+            return await self.ask(lambda: question(client))
+        except KafkaException:
+            if client is self._consumer:
+                self._consumer = Consumer(self._config, logger=_log)
+            raise
+
     async def committed(
         self, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, int | None]:
@@ -56,7 +70,7 @@ class Broker:
             KafkaException: the coordinator did not answer in time.
         """
         asked = [Position(*p) for p in partitions]
-        found = await self.ask(lambda: self._consumer.committed(asked, timeout=_TIMEOUT_S))
+        found = await self._answer(lambda client: client.committed(asked, timeout=_TIMEOUT_S))
         answer: dict[TopicPartition, int | None] = {}
         for position in found:
             if position.error is not None:
@@ -76,8 +90,8 @@ class Broker:
 
         async def one(partition: TopicPartition) -> tuple[int, int]:
             where = Position(*partition)
-            found: tuple[int, int] = await self.ask(
-                lambda: self._consumer.get_watermark_offsets(where, timeout=_TIMEOUT_S)
+            found: tuple[int, int] = await self._answer(
+                lambda client: client.get_watermark_offsets(where, timeout=_TIMEOUT_S)
             )
             return found
 
@@ -86,5 +100,6 @@ class Broker:
 
     async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
         """Partitions by topic, 0 for a topic the broker does not have."""
-        found = (await self.ask(lambda: self._consumer.list_topics(timeout=_TIMEOUT_S))).topics
+        about = await self._answer(lambda client: client.list_topics(timeout=_TIMEOUT_S))
+        found = about.topics
         return {topic: len(found[topic].partitions) if topic in found else 0 for topic in topics}

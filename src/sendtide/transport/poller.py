@@ -29,6 +29,7 @@ from confluent_kafka import (
 from confluent_kafka import TopicPartition as Position
 
 from sendtide.transport.backpressure import InFlight
+from sendtide.transport.cut_off import ANSWER_S, CutOff
 from sendtide.transport.rebalance import CopartitionGroups, TopicPartition
 
 __all__ = ["OVERHEAD_BYTES", "Listener", "Poller", "Run", "split_into_runs"]
@@ -126,28 +127,28 @@ class Poller:
         self._revoking = False
         self._closing = False
         self._error: BaseException | None = None
-        self._consumer = Consumer(
-            {**config, "error_cb": self._on_error, "on_commit": self._on_commit}, logger=_log
-        )
+        self._config = {**config, "error_cb": self._on_error, "on_commit": self._on_commit}
+        self._topics: list[str] = []
+        self._consumer = Consumer(self._config, logger=_log)
+        self._cut_off = CutOff(lambda: self._consumer.list_topics(self._topics[0], ANSWER_S))
         self._thread = threading.Thread(target=self._run, name="rdkafka-poll", daemon=True)
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe, and start polling on the first call."""
-        names = list(topics)
-
-        def subscribe() -> None:
-            self._consumer.subscribe(
-                names,
-                on_assign=self._on_assign,
-                on_revoke=self._on_revoke,
-                on_lost=self._on_lost,
-            )
-
+        self._topics = list(topics)
         if self._thread.is_alive():
-            self.call(subscribe)
+            self.call(self._subscribe)
         else:
-            subscribe()
+            self._subscribe()
             self._thread.start()
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(
+            self._topics,
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
 
     def call(self, question: Callable[[], T]) -> Future[T]:
         """Have the poll thread call the client, also while it waits for a revocation."""
@@ -196,7 +197,7 @@ class Poller:
 
     def group_metadata(self) -> Future[Any]:
         """The member's generation; whatever loss came before it has been reported by then."""
-        return self.call(self._consumer.consumer_group_metadata)
+        return self.call(lambda: self._consumer.consumer_group_metadata())
 
     def begin(self, starts: Mapping[TopicPartition, int | None]) -> Future[None]:
         """Fetch owned partitions from the given offsets; None: the committed offset.
@@ -258,6 +259,8 @@ class Poller:
             while not self._stopping.is_set():
                 self._serve_calls()
                 self._relieve()
+                if self._cut_off.noticed():
+                    self._begin_anew()
                 messages = self._consumer.consume(self._quota(), self._fetch_wait_s)
                 if self._error is not None:
                     raise self._error
@@ -266,6 +269,22 @@ class Poller:
         except BaseException as error:  # noqa: BLE001, RUF100 - reported, never swallowed
             if not self._stopping.is_set():
                 self._listener.failed(error)
+
+    def _begin_anew(self) -> None:
+        """Join the group as another member, by a client that begins with the bootstrap servers."""
+        try:
+            consumer = Consumer(self._config, logger=_log)
+        except KafkaException as error:  # a file of keys is being changed, say
+            _log.warning("no new client yet: %s", error.args[0].str())
+            return
+        _log.warning("the client knows no broker any more: another takes its place")
+        old, self._consumer = self._consumer, consumer
+        self._subscribe()
+        unheard = KafkaError(KafkaError._WAIT_COORD, "the client was replaced")
+        for offsets in tuple(self._commits):
+            self._on_commit(unheard, [Position(*place) for place in offsets])
+        # It holds no partition; without a coordinator to take leave of, it may be a while.
+        threading.Thread(target=old.close, name="rdkafka-close", daemon=True).start()
 
     def _serve_calls(self, wait_s: float = 0.0) -> None:
         with contextlib.suppress(queue.Empty):
@@ -318,6 +337,7 @@ class Poller:
             self._paused -= ready
 
     def _on_assign(self, consumer: Consumer, positions: list[Position]) -> None:
+        self._cut_off.back()
         self._owned |= self._expand(positions)
         # Nothing is fetched yet: `begin` assigns when the application has said from where.
         # Saying so keeps the client from assigning by itself.
@@ -345,6 +365,7 @@ class Poller:
 
     def _on_lost(self, consumer: Consumer, positions: list[Position]) -> None:
         self._give_up(consumer, self._expand(positions))
+        self._cut_off.lost()
         if not self._closing:
             self._listener.lost({(p.topic, p.partition) for p in positions})
 

@@ -15,6 +15,7 @@ from sendtide.transport.owner import PartitionOwner
 from sendtide.transport.rebalance import Companions
 
 __all__ = [
+    "KEEP_BROKERS",
     "ONE_REQUEST",
     "Settings",
     "bootstrap_servers",
@@ -30,6 +31,10 @@ ONE_REQUEST: Final[Mapping[str, Any]] = {"max.in.flight.requests.per.connection"
 idempotent it is: where the broker knows nothing of the producer, it takes the second request of a
 partition though it had refused the first (its leader was not ready), and librdkafka then believes
 the first to be stored as well ("implicit ack")."""
+
+KEEP_BROKERS: Final[Mapping[str, Any]] = {"metadata.recovery.strategy": "none"}
+"""Of every client that outlives a broker. By default librdkafka forgets brokers where all are away,
+or where one that is just back tells of none (see `cut_off`, for what this does not prevent)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,7 @@ def consumer_config(app: App, urls: Iterable[URL], settings: Settings) -> dict[s
         # A pause throws away what was fetched ahead for the partition: keep that small.
         "queued.max.messages.kbytes": 65_536,
         "fetch.wait.max.ms": 100,
+        **KEEP_BROKERS,
         **settings.rdkafka,
         **settings.consumer,
         "bootstrap.servers": bootstrap_servers(urls),
@@ -148,6 +154,7 @@ def producer_config(app: App, urls: Iterable[URL], settings: Settings) -> dict[s
         # Records of one topic are much alike. Compressing them, in a thread of the client's own,
         # costs less than copying, sending and storing a multiple of the bytes.
         "compression.type": conf.producer_compression_type or "lz4",
+        **KEEP_BROKERS,
         **settings.rdkafka,
         **settings.producer,
         "bootstrap.servers": bootstrap_servers(urls),
@@ -161,9 +168,7 @@ def transaction_config(app: App, urls: Iterable[URL], settings: Settings) -> dic
         **producer_config(app, urls, settings),
         "enable.idempotence": True,
         "transactional.id": settings.transactional_id,
-        # By default the client drops all brokers it knows when none can be reached, and may wait in
-        # vain for the coordinator of the transaction that was under way.
-        "metadata.recovery.strategy": "none",
+        **KEEP_BROKERS,  # it would also wait in vain for the coordinator of what was under way
         "transaction.timeout.ms": int(settings.transaction_timeout_s * 1000),
         "queue.buffering.max.messages": settings.outstanding_messages,
         "queue.buffering.max.kbytes": max(4 * settings.outstanding_bytes // 1024, 65_536),

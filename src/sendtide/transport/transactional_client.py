@@ -64,7 +64,6 @@ class TransactionalClient:
         self._config = dict(config)
         self._queue = int(self._config.get("queue.buffering.max.messages", _BATCH)) or sys.maxsize
         self._client: Producer | None = None
-        self._beginning: Producer | None = None
         self._fenced_at: deque[float] = deque(maxlen=_RIVALS)
 
     def ready(self) -> None:
@@ -75,17 +74,10 @@ class TransactionalClient:
         """
         if self._client is not None:
             return
-        client = self._beginning
-        if client is None:
-            client = Producer({**self._config, "error_cb": self._on_error}, logger=_log)
-        self._beginning = client  # asked again, the same client goes on where it stands
-        try:
-            patiently(client.init_transactions)
-        except KafkaException as error:
-            if not error.args[0].retriable():
-                self._beginning = None
-            raise
-        self._client, self._beginning = client, None
+        client = Producer({**self._config, "error_cb": self._on_error}, logger=_log)
+        # One that is not answered for so long may know no broker any more (see `cut_off`).
+        patiently(client.init_transactions)
+        self._client = client
 
     def write(
         self,
