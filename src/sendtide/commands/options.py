@@ -11,6 +11,7 @@ import typer
 
 from sendtide.events.errors import ConfigurationError
 from sendtide.pipeline import Pipeline, load_pipeline
+from sendtide.transport import KEEP_BROKERS
 
 __all__ = ["JsonFile", "Kafka", "KafkaConfig", "KafkaServers", "PipelineFile", "RedisUrl"]
 __all__ += ["DEMO_PIPELINE", "pipeline_of", "servers_of", "url_of"]
@@ -63,8 +64,6 @@ class KafkaServers:
 
     def client(self) -> dict[str, str | int]:
         """Settings of one client. Only its critical log lines are printed: errors are raised."""
-        from sendtide.transport import KEEP_BROKERS
-
         return {"log_level": 2, **KEEP_BROKERS, **self.config, "bootstrap.servers": self.brokers}
 
 
