@@ -11,7 +11,7 @@ from .webdriver import Browser, programs
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory) -> Iterator[Browser]:
+def chromium(tmp_path_factory) -> Iterator[Browser]:
     found = programs()
     if found is None:
         if os.environ.get("CI"):
@@ -20,3 +20,11 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
     started = Browser(*found, tmp_path_factory.mktemp("profile"))
     yield started
     started.close()
+
+
+@pytest.fixture
+def browser(chromium) -> Browser:
+    """With no page of another test, which may still ask for a server that is gone."""
+    chromium.open("about:blank")
+    chromium.complaints()
+    return chromium
