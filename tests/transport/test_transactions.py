@@ -103,6 +103,13 @@ def play(log, scenario, **options):
     return asyncio.run(run())
 
 
+async def write_two(writer):
+    """One after the other, of one tenure."""
+    tenure = Tenure()
+    for number in (1, 2):
+        await writer.write({"out": [value(number)]}, tenure, {PLACE: number})
+
+
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """An aborted transaction is written again without a pause, and what is not told asked again."""
@@ -156,12 +163,7 @@ def test_what_a_broker_keeps_as_undecided_is_decided():
     """
     log = Log(["stored", "undecided"])
 
-    async def scenario(writer):
-        tenure = Tenure()
-        for number in (1, 2):
-            await writer.write({"out": [value(number)]}, tenure, {PLACE: number})
-
-    play(log, scenario)
+    play(log, write_two)
     assert (log.records, log.group) == ([b"1", b"2"], {PLACE: 2})
     assert not log.open
 
@@ -215,12 +217,7 @@ def test_a_coordinator_that_was_replaced_is_asked_again():
 
     log = Stale(["stored", "aborted"])
 
-    async def scenario(writer):
-        tenure = Tenure()
-        for number in (1, 2):
-            await writer.write({"out": [value(number)]}, tenure, {PLACE: number})
-
-    play(log, scenario)
+    play(log, write_two)
     assert (log.records, log.group) == ([b"1", b"2"], {PLACE: 2})
 
 

@@ -116,7 +116,7 @@ def start_kafka(
         Unavailable: not ready in time.
     """
     libraries = fetch_kafka()
-    _refuse_newer_data(folder)
+    _mark_version(folder)
     if port is not None:
         refuse_busy_port(port, "Apache Kafka")
     ports = [(port if port and n == 0 else free_port(), free_port()) for n in range(brokers)]
@@ -207,19 +207,21 @@ def _cluster_id(folder: Path) -> str:
     return file.read_text()
 
 
-def _refuse_newer_data(folder: Path) -> None:
-    """An older Kafka cannot read what a newer one has written, and says so in its own way."""
-    file = folder / "kafka-version"
-    if not file.exists() and not (folder / "cluster-id").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(KAFKA_VERSION)
-    written = file.read_text().strip() if file.exists() else ""
-    if _numbers(written or "4.3") > _numbers(KAFKA_VERSION):  # not written down before 4.2
+def _mark_version(folder: Path) -> None:
+    """Write down whose data this is, unless it is a newer version's.
+
+    An older Kafka cannot read that, and says so in its own way.
+    """
+    file, new = folder / "kafka-version", not (folder / "cluster-id").exists()
+    # It was not written down while 4.3 was used here.
+    written = file.read_text().strip() if file.exists() else KAFKA_VERSION if new else "4.3"
+    if _numbers(written) > _numbers(KAFKA_VERSION):
         msg = (
-            f"{folder} holds data of Apache Kafka {written or '4.3'}, which {KAFKA_VERSION} cannot "
-            "read: name another folder, or delete this one"
+            f"{folder} holds data of Apache Kafka {written}, which {KAFKA_VERSION} cannot read: "
+            "name another folder, or delete this one"
         )
         raise ConfigurationError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
     file.write_text(KAFKA_VERSION)
 
 

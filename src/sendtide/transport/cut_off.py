@@ -12,10 +12,12 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException
 
-__all__ = ["CutOff"]
+__all__ = ["ANSWER_S", "CutOff"]
 
-#: Of one question, between two of them, and how many in vain are no accident.
 ANSWER_S: Final = 2.0
+"""Longest wait for the answer to one question; the client does nothing else meanwhile."""
+
+#: Between two questions, and how many in vain are no accident.
 _PAUSE_S: Final = 3.0
 _IN_VAIN: Final = 2
 

@@ -34,7 +34,8 @@ the first to be stored as well ("implicit ack")."""
 
 KEEP_BROKERS: Final[Mapping[str, Any]] = {"metadata.recovery.strategy": "none"}
 """Of every client that outlives a broker. By default librdkafka forgets brokers where all are away,
-or where one that is just back tells of none (see `cut_off`, for what this does not prevent)."""
+or where one that is just back tells of none (see `cut_off`, for what this does not prevent). It may
+then wait in vain for the coordinator of the transaction that was under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,6 @@ def transaction_config(app: App, urls: Iterable[URL], settings: Settings) -> dic
         **producer_config(app, urls, settings),
         "enable.idempotence": True,
         "transactional.id": settings.transactional_id,
-        **KEEP_BROKERS,  # it would also wait in vain for the coordinator of what was under way
         "transaction.timeout.ms": int(settings.transaction_timeout_s * 1000),
         "queue.buffering.max.messages": settings.outstanding_messages,
         "queue.buffering.max.kbytes": max(4 * settings.outstanding_bytes // 1024, 65_536),

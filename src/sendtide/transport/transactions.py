@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
@@ -39,7 +39,7 @@ from sendtide.transport.errors import (
     TransportError,
 )
 from sendtide.transport.rebalance import TopicPartition
-from sendtide.transport.records import Outputs, merged
+from sendtide.transport.records import merged
 from sendtide.transport.transactional_client import TransactionalClient
 from sendtide.transport.writer import Tenure, Work, Writer, remaining
 
@@ -126,9 +126,8 @@ class TransactionWriter(Writer):
             works = remaining(works)
             if not works:
                 return
-            outputs = [work.outputs for work in works]
             try:
-                await self._blocking(self._write, outputs, _offsets(works), metadata)
+                await self._blocking(_together, self._client.write, works, metadata)
             except RecordTooLargeError:
                 raise
             except TransactionAbortedError as error:
@@ -142,16 +141,6 @@ class TransactionWriter(Writer):
                 before = {tenure for tenure in self._confirmed if not tenure.over}
                 self._confirmed = before.union(work.tenure for work in works)
                 return
-
-    def _write(
-        self, outputs: list[Outputs], offsets: Mapping[TopicPartition, int], metadata: Any
-    ) -> None:
-        self._client.write(merged(outputs), offsets, metadata)
-
-    def _renounce(
-        self, outputs: list[Outputs], offsets: Mapping[TopicPartition, int], metadata: Any
-    ) -> None:
-        self._client.renounce(merged(outputs), offsets, metadata)
 
     async def _not_stored(self, works: list[Work]) -> list[Work]:
         """Settle them if they were stored after all; return them if not."""
@@ -199,12 +188,16 @@ class TransactionWriter(Writer):
 
     async def _have_it_decided(self, works: list[Work]) -> None:
         """See `TransactionalClient.renounce`; if that is refused too, it is tried again later."""
-        outputs = [work.outputs for work in works]
         try:
             metadata = await self._membership.group_metadata()
-            await self._blocking(self._renounce, outputs, _offsets(works), metadata)
+            await self._blocking(_together, self._client.renounce, works, metadata)
         except KafkaException as error:
             _log.warning("nor can it be decided yet: %s", error.args[0].str())
+
+
+def _together(call: Callable[..., None], works: Sequence[Work], metadata: Any) -> None:
+    """One call for the outputs of all works, merged, and for where the group stands after them."""
+    call(merged([work.outputs for work in works]), _offsets(works), metadata)
 
 
 def _behind(
