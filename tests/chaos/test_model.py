@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import Message
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -40,7 +41,7 @@ from sendtide.stages import stage as stage_module
 from sendtide.stages.piece import Piece
 from sendtide.stages.recipient import RecipientStage
 from sendtide.state import SnapshotStore
-from sendtide.transport import merged
+from sendtide.transport import RecordBatch, merged
 
 HOUR_MS = 3_600_000
 TOPICS = tuple(topic.name for topic in INPUTS)
@@ -54,30 +55,11 @@ class Death(Exception):  # noqa: N818
     """The worker ends here."""
 
 
-class Message:
-    """What a consumer hands over."""
-
-    def __init__(self, key, value, offset):
-        self._key, self._value, self._offset = key, value, offset
-
-    def key(self):
-        return self._key
-
-    def value(self):
-        return self._value
-
-    def offset(self):
-        return self._offset
-
-    def timestamp(self):
-        return 2, NOW_MS
-
-
 class Chunk:
     """A run of messages that moves the group's offset when it is acknowledged."""
 
     def __init__(self, model, topic, first, messages):
-        self.topic, self.partition, self.messages = topic, 0, messages
+        self.topic, self.partition, self.records = topic, 0, RecordBatch.of(messages)
         self.first_offset, self.next_offset = first, first + len(messages)
         self.ack = lambda: model.acknowledged(topic, self.next_offset)
 
@@ -104,7 +86,10 @@ class Broker:
 
     def append(self, record):
         topic, key, value, _ = record
-        self.logs[topic].append(Message(key, value, len(self.logs[topic])))
+        offset = len(self.logs[topic])
+        self.logs[topic].append(
+            Message(topic, 0, offset, key=key, value=value, timestamp=(2, NOW_MS))
+        )
 
 
 class Crashes(RuleBasedStateMachine):
@@ -203,8 +188,9 @@ class Crashes(RuleBasedStateMachine):
     def crash_before_apply(self, topic, count):
         """Dies with a chunk in its hands."""
         first = self.fetch[topic]
-        chunk = Chunk(self, topic, first, self.broker.logs[topic][first : first + count])
-        self.received(chunk)
+        messages = self.broker.logs[topic][first : first + count]
+        if messages:
+            self.received(Chunk(self, topic, first, messages))
         self.start()
 
     def received(self, chunk):

@@ -28,7 +28,7 @@ from sendtide.stages.positions import Positions
 from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.state import SnapshotStore
-from sendtide.transport import Chunk, Record, Tenure, merged
+from sendtide.transport import Chunk, Record, RecordBatch, Tenure, merged
 
 CLIENTS, SEGMENTS = Names(), Names()
 for code in range(1, 6):
@@ -137,7 +137,7 @@ def piece(topic: str, event: Any) -> Piece:
         value=msgspec.json.encode(event),
         timestamp=(1, event.event_time_ms),
     )
-    return Piece.whole(Chunk(topic, 7, [message], 1, 1, lambda _: None))
+    return Piece.whole(Chunk(topic, 7, RecordBatch.of([message]), 1, lambda _: None))
 
 
 def test_sends_that_are_due_when_they_come_make_labels_too(tmp_path) -> None:

@@ -10,7 +10,7 @@ from sendtide.stages.handover import Handover
 
 
 def piece(came_ms):
-    return SimpleNamespace(messages=[SimpleNamespace(timestamp=lambda: (1, came_ms))])
+    return SimpleNamespace(records=SimpleNamespace(timestamps_ms=[came_ms]))
 
 
 @pytest.mark.parametrize(

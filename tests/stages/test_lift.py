@@ -16,7 +16,7 @@ from sendtide.pipeline import Pipeline
 from sendtide.sinks import ClientLift, MemoryStore
 from sendtide.stages.client import ClientStage
 from sendtide.state import SnapshotStore
-from sendtide.transport import Chunk, Outputs, Record, merged
+from sendtide.transport import Chunk, Outputs, Record, RecordBatch, merged
 
 from .test_publishing import Log, stream
 
@@ -61,7 +61,7 @@ def chunk(offset: int, part: slice) -> Chunk:
     """Some of the labels as the record at an offset."""
     value = block(ROWS, "label", 0, part).to_bytes()
     message = Message(topic="ml.examples", partition=0, offset=offset, key=None, value=value)
-    return Chunk("ml.examples", 0, [message], 1, 1, lambda _: None)
+    return Chunk("ml.examples", 0, RecordBatch.of([message]), 1, lambda _: None)
 
 
 def played(store: MemoryStore, folder: str, publishings: int, window: str = "1s") -> Topics:

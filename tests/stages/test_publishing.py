@@ -19,7 +19,7 @@ from sendtide.recipients.persistence import _VERSION
 from sendtide.sinks import MemoryStore
 from sendtide.stages.recipient import RecipientStage
 from sendtide.state import SnapshotStore
-from sendtide.transport import Chunk, TopicMismatchError
+from sendtide.transport import Chunk, RecordBatch, TopicMismatchError
 
 RECIPIENT = "00112233445566778899aabbccddeeff"
 NOW_MS = 1_790_000_000_000
@@ -85,7 +85,7 @@ def chunk(offset: int) -> Chunk:
         value=msgspec.json.encode(event),
         timestamp=(1, NOW_MS + offset),
     )
-    return Chunk("email.sends", 0, [message], 1, 1, lambda _: None)
+    return Chunk("email.sends", 0, RecordBatch.of([message]), 1, lambda _: None)
 
 
 async def stream(*chunks: Chunk) -> Any:

@@ -170,7 +170,7 @@ def records(count: int, prefix: str = "v") -> list[Record]:
 
 
 def values_of(chunk: Any) -> list[bytes]:
-    return [message.value() for message in chunk.messages]
+    return list(chunk.records.values)
 
 
 __all__ = ["Broker", "embedded_broker", "records", "running", "until"]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka import Message
 
 from sendtide.transport.chunk import Chunk
+from sendtide.transport.record_batch import RecordBatch
 
 
-class Stored:
-    """Stands for a message where only its offset is asked."""
-
-    def __init__(self, offset: int) -> None:
-        self._offset = offset
-
-    def offset(self) -> int:
-        return self._offset
+def stored(*offsets: int) -> RecordBatch:
+    """Records at these offsets."""
+    return RecordBatch.of([Message("t", 3, offset, value=b"v") for offset in offsets])
 
 
 @pytest.fixture
@@ -24,8 +21,7 @@ def finished():
 
 @pytest.fixture
 def chunk(finished):
-    messages = [Stored(5), Stored(6), Stored(9)]
-    return Chunk("t", 3, messages, 30, 1, lambda chunk: finished.append(chunk.first_offset))
+    return Chunk("t", 3, stored(5, 6, 9), 1, lambda chunk: finished.append(chunk.first_offset))
 
 
 def test_a_chunk_knows_its_range(chunk):
@@ -66,10 +62,12 @@ def test_an_ack_without_a_hold_is_an_error(chunk, finished):
 
 
 def test_a_chunk_grows_until_somebody_looks_into_it(chunk, finished):
-    """What is fetched meanwhile joins it; an agent sees one list that stays as it is."""
-    assert chunk.grow([Stored(10), Stored(12)], 20, limit=5)
-    assert (len(chunk), chunk.next_offset, chunk.size) == (5, 13, 50)
-    assert not chunk.grow([Stored(13)], 10, limit=100)
+    """What is fetched meanwhile joins it; an agent sees one batch that stays as it is."""
+    size, more = chunk.size, stored(10, 12)
+    assert chunk.grow(more, limit=5)
+    assert (len(chunk), chunk.next_offset, chunk.size) == (5, 13, size + more.nbytes)
+    assert chunk.records.offsets.tolist() == [5, 6, 9, 10, 12]
+    assert not chunk.grow(stored(13), limit=100)
     assert len(chunk) == 5
 
 
@@ -77,10 +75,10 @@ def test_a_chunk_grows_until_somebody_looks_into_it(chunk, finished):
 def test_every_way_of_taking_a_chunk_ends_its_growth(chunk, look):
     """An acknowledgement must not cover messages that came after it was given."""
     look(chunk)
-    assert not chunk.grow([Stored(10)], 10, limit=100)
+    assert not chunk.grow(stored(10), limit=100)
 
 
 def test_a_chunk_stays_within_its_limit(chunk):
     """An agent far behind gets several chunks, none larger than the limit."""
-    assert not chunk.grow([Stored(10)], 10, limit=3)
+    assert not chunk.grow(stored(10), limit=3)
     assert chunk.next_offset == 10

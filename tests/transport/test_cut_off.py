@@ -100,6 +100,18 @@ class Client:
         self.closed = True
 
 
+class NoFetches:
+    """Of a client that has no handle."""
+
+    active = False
+
+    def __init__(self, client):
+        self.client = client
+
+    def close(self):
+        assert not self.client.closed
+
+
 class Listener:
     """Counts."""
 
@@ -125,6 +137,7 @@ class Listener:
 def test_another_client_takes_the_place_of_one_that_is_cut_off(monkeypatch):
     """It joins as another member; commits that nobody will answer any more are told so."""
     monkeypatch.setattr(poller, "Consumer", Client)
+    monkeypatch.setattr(poller, "FetchQueue", NoFetches)
     monkeypatch.setattr("sendtide.transport.cut_off._PAUSE_S", 0.05)
     listener = Listener()
     polled = Poller({"group.id": "g"}, CopartitionGroups(()), InFlight(1, 1, 1), listener)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from confluent_kafka import Consumer, TopicPartition
 
-from sendtide.transport.poller import OVERHEAD_BYTES, split_into_runs
+from sendtide.transport.runs import OVERHEAD_BYTES, split_into_runs
 
 
 def test_a_fetch_becomes_one_ordered_run_for_each_partition(broker):

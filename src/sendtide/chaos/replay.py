@@ -23,7 +23,7 @@ from sendtide.stages.recipient import RecipientStage
 from sendtide.stages.runtime import PartitionRuntime
 from sendtide.stages.snapshots import snapshot_store
 from sendtide.state import SnapshotStore
-from sendtide.transport import Outputs, Tenure, merged
+from sendtide.transport import Outputs, RecordBatch, Tenure, merged
 
 __all__ = ["Clean", "replayed"]
 
@@ -43,9 +43,9 @@ class Clean:
 class _Acknowledged:
     """A chunk of the transport, without a broker to tell of its end."""
 
-    def __init__(self, topic: str, number: int, messages: list[Any]) -> None:
-        self.topic, self.partition, self.messages = topic, number, messages
-        self.first_offset, self.next_offset = messages[0].offset(), messages[-1].offset() + 1
+    def __init__(self, topic: str, number: int, records: RecordBatch) -> None:
+        self.topic, self.partition, self.records = topic, number, records
+        self.first_offset, self.next_offset = records.first_offset, records.next_offset
 
     def hold(self) -> None:
         """Nothing waits for it."""
@@ -97,13 +97,13 @@ def _replay(
     runtime: PartitionRuntime[Piece, Outputs] = PartitionRuntime(positions, apply)
     held: Held[RecipientPartition] = Held(number, 1, stage.new_state(number), runtime, Tenure(), {})
     for topic in stage.topics:
-        for messages in _log(kafka, topic, number):
-            for _ in runtime.feed(Piece.whole(_Acknowledged(topic, number, messages))):
+        for records in _log(kafka, topic, number):
+            for _ in runtime.feed(Piece.whole(_Acknowledged(topic, number, records))):
                 pass
     return held.state, made
 
 
-def _log(kafka: str, topic: str, number: int) -> Iterator[list[Any]]:
+def _log(kafka: str, topic: str, number: int) -> Iterator[RecordBatch]:
     settings: dict[str, Any] = {"bootstrap.servers": kafka, "group.id": "replay"}
     reader = Consumer({**settings, "enable.partition.eof": True, "enable.auto.commit": False})
     reader.assign([TopicPartition(topic, number, 0)])
@@ -113,7 +113,7 @@ def _log(kafka: str, topic: str, number: int) -> Iterator[list[Any]]:
             found = reader.consume(_BATCH, _WAIT_S)  # waits in vain for more at the end
             messages = [message for message in found if not message.error()]
             if messages:
-                yield messages
+                yield RecordBatch.of(messages)
             if len(messages) < len(found):
                 return
             if time.monotonic() > deadline:

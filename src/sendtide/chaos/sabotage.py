@@ -27,8 +27,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from confluent_kafka import Message
-
 from sendtide.recipients import RecipientPartition
 from sendtide.sinks import redis as redis_sink
 from sendtide.sinks.redis import RedisSink
@@ -39,6 +37,7 @@ from sendtide.state import SnapshotStore
 from sendtide.state.seen import SeenSet
 from sendtide.transport.committer import Committer
 from sendtide.transport.poller import Poller
+from sendtide.transport.runs import Run
 from sendtide.transport.transactional_client import TransactionalClient
 
 __all__ = ["BREAKS", "POINTS", "main"]
@@ -143,10 +142,10 @@ def _lose_places(number: int) -> None:
     """Pause every partition behind the poller's back, after so many fetches."""
     hand_over, fetches = Poller._hand_over, 0
 
-    def wrapped(self: Poller, messages: list[Message]) -> None:
+    def wrapped(self: Poller, fetched: list[Run]) -> None:
         nonlocal fetches
         fetches += 1
-        hand_over(self, messages)
+        hand_over(self, fetched)
         if fetches == number:
             self._consumer.pause(self._consumer.assignment())
 

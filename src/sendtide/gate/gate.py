@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,36 @@ class Refused:
     offset: int
     reason: Reason
     detail: str
+
+
+class BinaryColumn(Protocol):
+    """n byte strings end to end: row i is `data[starts[i]:starts[i + 1]]`, empty if it is null."""
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """All bytes, and maybe others before and after."""
+        ...
+
+    @property
+    def starts(self) -> I64:
+        """Where each row begins, and the last one ends; int64[n + 1]."""
+        ...
+
+    def __getitem__(self, row: int, /) -> bytes | None:
+        """One row."""
+        ...
+
+
+def _closed(column: BinaryColumn | Sequence[bytes | None]) -> tuple[NDArray[np.uint8], I64]:
+    """Return (all bytes, closed by the sentinel; where each row starts)."""
+    if isinstance(column, Sequence):
+        return _joined(column)
+    data, size = column.data, len(SENTINEL)
+    if len(data) - column.starts[-1] < size or data[-size:].any():
+        data = np.concatenate([data, np.frombuffer(SENTINEL, np.uint8)])
+    data = data.view()
+    data.flags.writeable = False  # as `_joined` has it: another kind would be compiled once more
+    return data, column.starts
 
 
 def _joined(parts: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], I64]:
@@ -110,8 +140,8 @@ class Gate(ABC, Generic[Batch]):
 
     def read(
         self,
-        values: Sequence[bytes | None],
-        keys: Sequence[bytes | None],
+        values: BinaryColumn | Sequence[bytes | None],
+        keys: BinaryColumn | Sequence[bytes | None],
         offsets: I64,
         timestamps_ms: I64,
     ) -> tuple[Batch, list[Refused]]:
@@ -120,8 +150,8 @@ class Gate(ABC, Generic[Batch]):
         `values`, `keys`: n records of one partition. `offsets`, `timestamps_ms`: (n,) int64.
         Raises nothing on account of what the records hold.
         """
-        data, starts = _joined(values)
-        key_data, key_starts = _joined(keys)
+        data, starts = _closed(values)
+        key_data, key_starts = _closed(keys)
         chunk = Chunk(data, starts, key_data, key_starts, timestamps_ms, self._max_future_ms)
         batch = self._allocate(offsets, timestamps_ms)
         status = np.zeros(len(offsets), np.uint8)

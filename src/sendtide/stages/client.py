@@ -124,12 +124,14 @@ class ClientStage(Stage[ClientPartition]):
     def apply(self, held: Held[ClientPartition], piece: Piece, emit: bool) -> Outputs:
         """Learn and count block by block; a record that is no block goes to the dead letters."""
         out: dict[str, list[Record]] = {}
-        for message in piece.messages:
+        for row, value in enumerate(piece.records.values):
             try:
-                block = ExampleBlock.from_bytes(message.value() or b"")
+                block = ExampleBlock.from_bytes(value or b"")
             except CorruptData as error:
                 held.count(piece.topic, "dead_letter", 1)
-                out.setdefault(self._name(DEAD_LETTERS), []).append(_refused(message, str(error)))
+                out.setdefault(self._name(DEAD_LETTERS), []).append(
+                    _refused(piece, row, str(error))
+                )
                 continue
             outcome = held.state.apply(block)
             held.count(piece.topic, "applied", outcome.accepted)
@@ -245,14 +247,15 @@ def _append(path: Path, learned: LearnedRows) -> None:
         file.write(rows.tobytes())
 
 
-def _refused(message: Any, detail: str) -> Record:
+def _refused(piece: Piece, row: int, detail: str) -> Record:
+    records = piece.records
     headers = DeadLetterHeaders(
         reason="bad_encoding",
         detail=detail[:200],
-        topic=message.topic(),
-        partition=message.partition(),
-        offset=message.offset(),
-        timestamp_ms=message.timestamp()[1],
+        topic=piece.topic,
+        partition=piece.partition,
+        offset=int(records.offsets[row]),
+        timestamp_ms=int(records.timestamps_ms[row]),
     )
-    record = dead_letter_record(message.key(), message.value(), headers)
+    record = dead_letter_record(records.keys[row], records.values[row], headers)
     return Record(record.value, record.key, headers=record.headers)

@@ -31,7 +31,7 @@ class Handover:
     def work_begins(self, piece: Piece) -> None:
         """Called with every piece that is no replay; the first one tells."""
         if self.taken_ms is None:
-            self.came_ms, self.taken_ms = piece.messages[0].timestamp()[1], _now_ms()
+            self.came_ms, self.taken_ms = int(piece.records.timestamps_ms[0]), _now_ms()
 
     @property
     def unattended_s(self) -> float | None:

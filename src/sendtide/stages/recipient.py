@@ -178,10 +178,11 @@ class RecipientStage(Stage[RecipientPartition]):
     def _read(
         self, gate: Gate[Batch], held: Held[RecipientPartition], piece: Piece
     ) -> tuple[Batch, list[Refused]]:
+        records = piece.records
         batch, refused = gate.read(
-            piece.values(), piece.keys(), piece.offsets(), piece.timestamps_ms()
+            records.values, records.keys, records.offsets, records.timestamps_ms
         )
-        held.count(piece.topic, "in", len(piece.messages))
+        held.count(piece.topic, "in", len(records))
         held.count(piece.topic, "dead_letter", len(refused))
         return batch, refused
 
@@ -326,14 +327,14 @@ class RecipientStage(Stage[RecipientPartition]):
 
 
 def _dead_letter(piece: Piece, refusal: Refused) -> Record:
-    message = piece.messages[refusal.row]
     headers = DeadLetterHeaders(
         reason=refusal.reason,
         detail=refusal.detail,
         topic=piece.topic,
         partition=piece.partition,
         offset=refusal.offset,
-        timestamp_ms=message.timestamp()[1],
+        timestamp_ms=int(piece.records.timestamps_ms[refusal.row]),
     )
-    record = dead_letter_record(message.key(), message.value(), headers)
+    key, value = piece.records.keys[refusal.row], piece.records.values[refusal.row]
+    record = dead_letter_record(key, value, headers)
     return Record(record.value, record.key, headers=record.headers)

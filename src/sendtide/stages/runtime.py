@@ -27,7 +27,7 @@ class ChunkLike(Protocol):
     next_offset: int
 
     def split(self, offset: int) -> tuple[Self, Self]:
-        """Cut into the messages before `offset` and those from it on."""
+        """Cut into the records before `offset` and those from it on."""
         ...
 
     def finish(self) -> None:

@@ -220,7 +220,7 @@ class Stage(ABC, Generic[State]):
         if held is None:
             piece.finish()
             return
-        held.reached_ms[piece.topic] = piece.messages[-1].timestamp()[1]
+        held.reached_ms[piece.topic] = int(piece.records.timestamps_ms[-1])
         for applied in held.runtime.feed(piece):
             if applied.output is None:  # replayed: delivered and committed long ago
                 applied.chunk.finish()

@@ -39,6 +39,7 @@ from sendtide.transport.errors import (
 from sendtide.transport.owner import PartitionOwner
 from sendtide.transport.partitioner import partition_of
 from sendtide.transport.rebalance import Companions, TopicPartition
+from sendtide.transport.record_batch import BinaryColumn, RecordBatch
 from sendtide.transport.records import KeyedRecords, Mergeable, Output, Outputs, Record, merged
 from sendtide.transport.settings import KEEP_BROKERS, ONE_REQUEST, Settings, configure
 from sendtide.transport.topic import chunk_topic
@@ -50,6 +51,7 @@ __all__ = [
     "KEEP_BROKERS",
     "ONE_REQUEST",
     "BatchProducer",
+    "BinaryColumn",
     "Chunk",
     "ChunkAbandonedError",
     "Companions",
@@ -63,6 +65,7 @@ __all__ = [
     "PartitionLedger",
     "PartitionOwner",
     "Record",
+    "RecordBatch",
     "Settings",
     "Tenure",
     "TopicMismatchError",

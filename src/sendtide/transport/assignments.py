@@ -22,14 +22,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaException, Message
+import numpy as np
+from confluent_kafka import KafkaException
+from numpy.typing import NDArray
 
 from sendtide.transport.chunk import Chunk
 from sendtide.transport.commits import PartitionLedger
 from sendtide.transport.message import STALE, Envelope
 from sendtide.transport.owner import PartitionOwner
-from sendtide.transport.poller import Run
 from sendtide.transport.rebalance import CopartitionGroups, TopicPartition
+from sendtide.transport.runs import Run
 
 __all__ = ["Assignment", "Assignments", "Host", "LoopListener"]
 
@@ -96,15 +98,13 @@ class Assignment:
         reached = self.ledger.registered_to
         return self.start if reached is None else reached
 
-    def fresh(self, messages: list[Message]) -> list[Message]:
-        """Leave out what was handed over before; say when the log's start was passed over."""
-        first = messages[0].offset() or 0
+    def repeated(self, offsets: NDArray[np.int64]) -> int:
+        """How many of these, which rise, were handed over before; says if the start was passed."""
         reached = self.ledger.registered_to
         if reached is None:
-            self._compare_start(first)
-        elif first < reached:
-            return [m for m in messages if (m.offset() or 0) >= reached]
-        return messages
+            self._compare_start(int(offsets[0]))
+            return 0
+        return int(np.searchsorted(offsets, reached))
 
     def _compare_start(self, first: int) -> None:
         if self.start is None or first == self.start:

@@ -1,4 +1,4 @@
-"""A chunk: consecutive messages of one topic partition, which cannot be had unacknowledged.
+"""A chunk: consecutive records of one topic partition, which cannot be had unacknowledged.
 
 A chunk that waits grows by what is fetched meanwhile, until an agent looks into it: the fixed cost
 of a chunk is paid once by an agent that has fallen behind, and an idle one waits for nothing.
@@ -6,31 +6,29 @@ of a chunk is paid once by an agent that has fallen behind, and an idle one wait
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from confluent_kafka import Message
+from sendtide.transport.record_batch import RecordBatch
 
 __all__ = ["Chunk"]
 
 
 class Chunk:
-    """The unit of work of an agent: messages of one partition, in offset order.
+    """The unit of work of an agent: records of one partition, in offset order.
 
     It counts as processed when the agent asks for the next chunk. An agent that works on several
     chunks at once says `hold()` and, when this one is wholly processed, `ack()`. Until then no
     offset at or past `first_offset` is committed for its partition. Use it from the event loop
     only.
 
-    messages: `confluent_kafka.Message` objects. next_offset: one past the last message.
     generation: rises with every assignment in this process; a fence against late writers.
-    size: bytes of the values.
+    size: bytes of the records.
     """
 
     __slots__ = (
+        "_batches",
         "_finished",
         "_holds",
-        "_messages",
-        "_next_offset",
         "_on_finish",
         "_passed",
         "_sealed",
@@ -45,20 +43,16 @@ class Chunk:
         self,
         topic: str,
         partition: int,
-        messages: list[Message],
-        size: int,
+        batch: RecordBatch,
         generation: int,
         on_finish: Callable[[Chunk], None],
     ) -> None:
-        first = messages[0].offset()
-        assert first is not None
         self.topic = topic
         self.partition = partition
-        self.size = size
+        self.size = batch.nbytes
         self.generation = generation
-        self.first_offset: int = first
-        self._messages = messages
-        self._next_offset = _end(messages)
+        self.first_offset = batch.first_offset
+        self._batches = [batch]
         self._sealed = False
         self._on_finish = on_finish
         self._holds = 0
@@ -66,37 +60,41 @@ class Chunk:
         self._finished = False
 
     def __len__(self) -> int:
-        return len(self.messages)
+        return len(self.records)
 
     def __repr__(self) -> str:
-        return f"<Chunk {self.topic}/{self.partition} [{self.first_offset}, {self._next_offset})>"
+        return f"<Chunk {self.topic}/{self.partition} [{self.first_offset}, {self._end})>"
 
     @property
-    def messages(self) -> Sequence[Message]:
-        """The messages; from the first look on they are what they are."""
+    def records(self) -> RecordBatch:
+        """The records; from the first look on they are what they are."""
         self._sealed = True
-        return self._messages
+        if len(self._batches) > 1:
+            self._batches = [RecordBatch.joined(self._batches)]
+        return self._batches[0]
 
     @property
     def next_offset(self) -> int:
-        """One past the last message; see `messages`."""
+        """One past the last record; see `records`."""
         self._sealed = True
-        return self._next_offset
+        return self._end
 
     @property
-    def timestamp(self) -> tuple[int, int]:
-        """(kind, milliseconds) of the first message, as the client gives it."""
-        kind, timestamp_ms = self._messages[0].timestamp()
-        return kind, timestamp_ms
+    def timestamp_ms(self) -> int:
+        """Kafka timestamp of the first record."""
+        return int(self._batches[0].timestamps_ms[0])
 
-    def grow(self, messages: list[Message], size: int, limit: int) -> bool:
-        """Take the messages that follow, unless an agent has looked; at most `limit` in all."""
-        if self._sealed or len(self._messages) + len(messages) > limit:
+    def grow(self, batch: RecordBatch, limit: int) -> bool:
+        """Take the records that follow, unless an agent has looked; at most `limit` in all."""
+        if self._sealed or sum(map(len, self._batches)) + len(batch) > limit:
             return False
-        self._messages += messages
-        self._next_offset = _end(messages)
-        self.size += size
+        self._batches.append(batch)
+        self.size += batch.nbytes
         return True
+
+    @property
+    def _end(self) -> int:
+        return self._batches[-1].next_offset
 
     @property
     def held(self) -> bool:
@@ -136,10 +134,3 @@ class Chunk:
         if self._passed and not self._holds and not self._finished:
             self._finished = True
             self._on_finish(self)
-
-
-def _end(messages: Sequence[Message]) -> int:
-    """One past the last offset."""
-    last: int | None = messages[-1].offset()
-    assert last is not None
-    return last + 1

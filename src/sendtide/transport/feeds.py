@@ -13,7 +13,8 @@ from sendtide.transport.assignments import Assignment, Assignments
 from sendtide.transport.backpressure import InFlight
 from sendtide.transport.chunk import Chunk
 from sendtide.transport.message import Envelope, chunk_envelope, event_envelope
-from sendtide.transport.poller import OVERHEAD_BYTES, Run
+from sendtide.transport.record_batch import RecordBatch
+from sendtide.transport.runs import OVERHEAD_BYTES, Records, Run, offsets_of, size_of
 
 __all__ = ["Feeds", "Host"]
 
@@ -54,15 +55,16 @@ class Feeds:
 
     def receive(self, runs: list[Run]) -> None:
         """Take fetched messages; called in the event loop, once per fetch."""
-        for partition, messages, size in runs:
+        for partition, records, size in runs:
             assignment = self._assignments.get(partition)
             if assignment is None:
                 continue  # taken away between the fetch and now
-            fresh = assignment.fresh(messages)
-            if len(fresh) < len(messages):
-                size -= self._drop_repeated(assignment, messages, len(fresh))
-            if fresh:
-                self._enqueue(assignment, fresh, size)
+            repeated = assignment.repeated(offsets_of(records))
+            fresh = records[repeated:]
+            if repeated:
+                self._uncount(assignment, size - size_of(fresh), repeated, len(fresh))
+            if len(fresh):
+                self._enqueue(assignment, fresh)
 
     async def run(self, deliver: Callable[[Envelope], Awaitable[None]]) -> None:
         """Deliver for ever, one task per topic: a slow agent holds up its own topic only."""
@@ -83,48 +85,43 @@ class Feeds:
             for task in (*feeding.values(), *([changed] if changed else [])):
                 task.cancel()
 
-    def _drop_repeated(self, assignment: Assignment, messages: list[Message], kept: int) -> int:
-        """Uncount what was handed over before; return its size."""
-        repeated = messages[: len(messages) - kept]
-        size = sum(map(len, repeated)) + OVERHEAD_BYTES * len(repeated)
-        pieces = len(repeated)
+    def _uncount(self, assignment: Assignment, size: int, repeated: int, kept: int) -> None:
+        """Take what was handed over before out of what is in flight."""
+        pieces = repeated
         if self._in_flight.by_chunk(assignment.partition[0]):
             pieces = 0 if kept else 1
         self._in_flight.remove(assignment.partition, pieces, size)
-        return size
 
-    def _enqueue(self, assignment: Assignment, messages: list[Message], size: int) -> None:
+    def _enqueue(self, assignment: Assignment, records: Records) -> None:
         topic = assignment.partition[0]
         queue = self._queues.get(topic)
         if queue is None:
             queue = self._queues[topic] = asyncio.Queue()
             self._changed.set()
-        if self._in_flight.by_chunk(topic):
-            if not self._grown(assignment, messages, size):
-                queue.put_nowait(self._chunk(assignment, messages, size))
+        if isinstance(records, RecordBatch):
+            if not self._grown(assignment, records):
+                queue.put_nowait(self._chunk(assignment, records))
         else:
-            for message in messages:
+            for message in records:
                 queue.put_nowait(self._event(assignment, message))
 
-    def _grown(self, assignment: Assignment, messages: list[Message], size: int) -> bool:
-        """Let the partition's newest chunk take the messages, if no agent has looked into it."""
+    def _grown(self, assignment: Assignment, batch: RecordBatch) -> bool:
+        """Let the partition's newest chunk take the records, if no agent has looked into it."""
         newest = assignment.newest
-        if newest is None or not newest.grow(messages, size, self._chunk_messages):
+        if newest is None or not newest.grow(batch, self._chunk_messages):
             return False
-        end = messages[-1].offset()
-        assert end is not None
-        assignment.ledger.extend(newest.first_offset, end + 1, size)
+        assignment.ledger.extend(newest.first_offset, batch.next_offset, batch.nbytes)
         self._in_flight.remove(assignment.partition, 1, 0)
         return True
 
-    def _chunk(self, assignment: Assignment, messages: list[Message], size: int) -> Envelope:
+    def _chunk(self, assignment: Assignment, batch: RecordBatch) -> Envelope:
         partition = assignment.partition
 
         def finished(chunk: Chunk) -> None:
             if assignment.finish(chunk.first_offset):
                 self._in_flight.remove(partition, 1, chunk.size)
 
-        chunk = Chunk(*partition, messages, size, assignment.generation, finished)
+        chunk = Chunk(*partition, batch, assignment.generation, finished)
         envelope = chunk_envelope(TP(*partition), chunk, self._host.generation)
 
         def passed(closed: bool) -> None:
@@ -136,9 +133,7 @@ class Feeds:
                 assignment.changed.set()
 
         envelope.on_passed = passed
-        end = messages[-1].offset()
-        assert end is not None
-        assignment.begin(chunk.first_offset, end + 1, size, envelope)
+        assignment.begin(chunk.first_offset, batch.next_offset, batch.nbytes, envelope)
         assignment.newest = chunk
         return envelope
 

@@ -43,14 +43,13 @@ class Envelope(ConsumerMessage):
 
 
 def chunk_envelope(partition: TP, chunk: Chunk, generation: int) -> Envelope:
-    """Wrap a chunk; the time is that of its first message."""
-    kind, timestamp_ms = chunk.timestamp
+    """Wrap a chunk; the time is that of its first record."""
     return Envelope(
         partition.topic,
         partition.partition,
         chunk.first_offset,
-        timestamp_ms / 1000.0,
-        kind,
+        chunk.timestamp_ms / 1000.0,
+        None,
         [],
         None,
         chunk,

@@ -13,10 +13,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import (
@@ -30,9 +28,11 @@ from confluent_kafka import TopicPartition as Position
 
 from sendtide.transport.backpressure import InFlight
 from sendtide.transport.cut_off import ANSWER_S, CutOff
+from sendtide.transport.fetch_queue import FetchQueue
 from sendtide.transport.rebalance import CopartitionGroups, TopicPartition
+from sendtide.transport.runs import Run, size_of, split_into_runs
 
-__all__ = ["OVERHEAD_BYTES", "Listener", "Poller", "Run", "split_into_runs"]
+__all__ = ["Listener", "Poller"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,23 +40,17 @@ _log = logging.getLogger(__name__)
 #: away what librdkafka had fetched ahead for them.
 _PATIENCE_S = 0.2
 
-#: Memory of one message beside its value: the Python and the C object, key and headers.
-OVERHEAD_BYTES = 128
-
-#: How often a revocation that waits for the application looks after its calls.
-_SERVE_S = 0.02
+#: How often whoever waits looks after the group and the application's calls.
+_SERVE_S = 0.01
 
 T = TypeVar("T")
-
-Run = tuple[TopicPartition, list[Message], int]
-"""Messages of one partition in offset order, and their size in bytes."""
 
 
 class Listener(Protocol):
     """What the poll thread reports; all calls come from that thread."""
 
     def fetched(self, runs: list[Run]) -> None:
-        """Take messages; must not block."""
+        """Take records; must not block."""
         ...
 
     def assigned(self, partitions: set[TopicPartition]) -> None:
@@ -74,21 +68,6 @@ class Listener(Protocol):
     def failed(self, error: BaseException) -> None:
         """The poll loop has ended with an error."""
         ...
-
-
-def split_into_runs(messages: Sequence[Message]) -> list[Run]:
-    """Group one fetch by partition, keeping offset order, with C calls per message only."""
-    partitions = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
-    gathered: dict[TopicPartition, list[Message]] = {}
-    for partition, pairs in groupby(zip(partitions, messages, strict=True), key=itemgetter(0)):
-        run = list(map(itemgetter(1), pairs))
-        known = gathered.setdefault(partition, run)
-        if known is not run:
-            known.extend(run)
-    return [
-        (partition, run, sum(map(len, run)) + OVERHEAD_BYTES * len(run))
-        for partition, run in gathered.items()
-    ]
 
 
 class Poller:
@@ -130,6 +109,7 @@ class Poller:
         self._config = {**config, "error_cb": self._on_error, "on_commit": self._on_commit}
         self._topics: list[str] = []
         self._consumer = Consumer(self._config, logger=_log)
+        self._fetches = FetchQueue(self._consumer)
         self._cut_off = CutOff(lambda: self._consumer.list_topics(self._topics[0], ANSWER_S))
         self._thread = threading.Thread(target=self._run, name="rdkafka-poll", daemon=True)
 
@@ -212,6 +192,7 @@ class Poller:
         for topic, number in sorted(ready):
             start = starts[topic, number]
             positions.append(Position(topic, number, OFFSET_STORED if start is None else start))
+        self._fetches.take_over(p for p in ready if self._in_flight.by_chunk(p[0]))
         self._consumer.incremental_assign(positions)
         self._assigned |= ready
 
@@ -251,6 +232,7 @@ class Poller:
             if self._thread.is_alive():
                 return False
         self._closing = True
+        self._fetches.close()
         self._consumer.close()
         return True
 
@@ -261,11 +243,11 @@ class Poller:
                 self._relieve()
                 if self._cut_off.noticed():
                     self._begin_anew()
-                messages = self._consumer.consume(self._quota(), self._fetch_wait_s)
+                fetched = self._fetch()
                 if self._error is not None:
                     raise self._error
-                if messages:
-                    self._hand_over(messages)
+                if fetched:
+                    self._hand_over(fetched)
         except BaseException as error:  # noqa: BLE001, RUF100 - reported, never swallowed
             if not self._stopping.is_set():
                 self._listener.failed(error)
@@ -278,7 +260,9 @@ class Poller:
             _log.warning("no new client yet: %s", error.args[0].str())
             return
         _log.warning("the client knows no broker any more: another takes its place")
+        self._fetches.close()
         old, self._consumer = self._consumer, consumer
+        self._fetches = FetchQueue(consumer)
         self._subscribe()
         unheard = KafkaError(KafkaError._WAIT_COORD, "the client was replaced")
         for offsets in tuple(self._commits):
@@ -296,14 +280,30 @@ class Poller:
         """Messages to ask for, so that one fetch holds about `fetch_bytes`."""
         return max(1, min(self._fetch_messages, int(self._fetch_bytes / self._message_bytes)))
 
-    def _hand_over(self, messages: list[Message]) -> None:
-        if any(map(Message.error, messages)):
-            messages = [m for m in messages if not self._is_error(m)]
-            if not messages:
-                return
+    def _fetch(self) -> list[Run]:
+        """Serve the group, and wait for records; those of chunk topics never become messages."""
+        quota = self._quota()
+        if not self._fetches.active:
+            return self._runs(self._consumer.consume(quota, self._fetch_wait_s))
+        messages = self._consumer.consume(quota, 0)
+        deadline = time.monotonic() + self._fetch_wait_s
+        while not self._fetches.gather(quota, _SERVE_S) and time.monotonic() < deadline:
+            messages += self._consumer.consume(quota, 0)
+        batches, errors = self._fetches.take()
+        for (topic, number), error in errors:
+            self._note(error, f"{topic}/{number}")
+        runs = self._runs(messages)
+        return runs + [(partition, batch, size_of(batch)) for partition, batch in batches]
+
+    def _runs(self, messages: list[Message]) -> list[Run]:
+        for message in messages:
+            self._note(message.error(), f"{message.topic()}/{message.partition()}")
+        return split_into_runs([message for message in messages if message.error() is None])
+
+    def _hand_over(self, fetched: list[Run]) -> None:
         # A rebalance inside this very fetch may have taken partitions away. Counted as in flight
         # they would never be finished, and pause the partition for good when it comes back.
-        runs = [run for run in split_into_runs(messages) if run[0] in self._assigned]
+        runs = [run for run in fetched if run[0] in self._assigned]
         if not runs:
             return
         mean = sum(size for _, _, size in runs) / sum(len(run) for _, run, _ in runs)
@@ -314,16 +314,13 @@ class Poller:
             self._in_flight.add(partition, len(run), size)
         self._listener.fetched(runs)
 
-    def _is_error(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
-            return False
-        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001, RUF100 - its public name
-            where = f"{message.topic()}/{message.partition()}"
-            if error.fatal() or not error.retriable():
-                raise KafkaException(error)
-            _log.warning("%s: %s; the client keeps trying", where, error.str())
-        return True
+    def _note(self, error: KafkaError | None, where: str) -> None:
+        """Raise what ends the poll loop; say what the client deals with by itself."""
+        if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001, RUF100 - its public name
+            return
+        if error.fatal() or not error.retriable():
+            raise KafkaException(error)
+        _log.warning("%s: %s; the client keeps trying", where, error.str())
 
     def _relieve(self) -> None:
         """Pause partitions with too much work in flight, resume those that caught up."""

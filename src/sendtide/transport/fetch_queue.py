@@ -1,0 +1,137 @@
+"""Fetches chunk topics past confluent-kafka's messages: from the client's queue into columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError
+from numpy.typing import NDArray
+
+from sendtide.transport.librdkafka import LIBRARY, ClientMessage, handle_of
+from sendtide.transport.rebalance import TopicPartition
+from sendtide.transport.record_batch import PADDING_BYTES, BinaryColumn, RecordBatch, starts_of
+from sendtide.transport.unpack import copied, destroyed, heads
+
+__all__ = ["FetchQueue"]
+
+Failure = tuple[TopicPartition, KafkaError]
+
+_NONE: Final = np.zeros(0, np.uint64)
+
+
+class FetchQueue:
+    """What a consumer fetches of the partitions taken over; others stay with `consumer.consume`.
+
+    Rebalances and the client's errors stay there too. For one thread, the one that polls.
+
+    active: partitions have been taken over, so records may come.
+
+    Raises:
+        ConfigurationError: see `handle_of`.
+    """
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._client = handle_of(consumer)
+        self._queue = LIBRARY.rd_kafka_queue_new(self._client)
+        self.active = False
+        self._messages, self._count = _NONE, 0
+        self._topics: dict[int, str] = {}
+        heads(_NONE)  # compiled now, not when records wait
+        destroyed(_NONE)
+
+    def take_over(self, partitions: Iterable[TopicPartition]) -> None:
+        """Fetch these here; call it before they are assigned."""
+        for topic, number in partitions:
+            self.active = True
+            queue = LIBRARY.rd_kafka_queue_get_partition(self._client, topic.encode(), number)
+            LIBRARY.rd_kafka_queue_forward(queue, self._queue)
+            LIBRARY.rd_kafka_queue_destroy(queue)
+
+    def gather(self, messages: int, timeout_s: float) -> bool:
+        """Wait at most so long for so many messages, gathered before included; True if they are."""
+        if len(self._messages) < messages:
+            self._messages = np.concatenate(
+                [self._messages, np.zeros(messages - len(self._messages), np.uint64)]
+            )
+        room = self._messages[self._count : messages]
+        if len(room):
+            wait_ms = int(timeout_s * 1000)
+            self._count += max(
+                0,
+                LIBRARY.rd_kafka_consume_batch_queue(
+                    self._queue, wait_ms, room.ctypes.data, len(room)
+                ),
+            )
+        return self._count >= messages
+
+    def take(self) -> tuple[list[tuple[TopicPartition, RecordBatch]], list[Failure]]:
+        """Return (a batch of each partition, errors) out of what was gathered."""
+        found, self._count = self._messages[: self._count], 0
+        if not len(found):
+            return [], []
+        try:
+            return self._sorted(found)
+        finally:
+            destroyed(found)
+
+    def close(self) -> None:
+        """Let go of the client; call it before its own `close`."""
+        queue, self._queue = self._queue, None
+        if queue:
+            destroyed(self._messages[: self._count])
+            self._count = 0
+            LIBRARY.rd_kafka_queue_destroy(queue)
+
+    def _sorted(
+        self, found: NDArray[np.uint64]
+    ) -> tuple[list[tuple[TopicPartition, RecordBatch]], list[Failure]]:
+        seen = heads(found)
+        failed = seen["error"] != 0
+        errors = [
+            (self._place(seen[row]), _error_of(int(found[row])))
+            for row in np.flatnonzero(failed).tolist()
+        ]
+        if errors:
+            seen = seen[~failed]
+        return [(self._place(run[0]), _batch(run)) for run in _runs(seen)], errors
+
+    def _place(self, head: Any) -> TopicPartition:
+        topic = int(head["topic"])
+        if topic not in self._topics:
+            self._topics[topic] = LIBRARY.rd_kafka_topic_name(topic).decode()
+        return self._topics[topic], int(head["partition"])
+
+
+def _runs(seen: NDArray[np.void]) -> list[NDArray[np.void]]:
+    """Messages of one partition each, in the order they came in."""
+    if not len(seen):
+        return []
+    order = np.lexsort((seen["partition"], seen["topic"]))  # stable
+    topics, partitions = seen["topic"][order], seen["partition"][order]
+    changes = (np.diff(topics) != 0) | (np.diff(partitions) != 0)
+    return [seen[rows] for rows in np.split(order, np.flatnonzero(changes) + 1)]
+
+
+def _batch(run: NDArray[np.void]) -> RecordBatch:
+    return RecordBatch(
+        np.ascontiguousarray(run["offset"]),
+        np.ascontiguousarray(run["timestamp_ms"]),
+        _column(run["value"], run["value_length"]),
+        _column(run["key"], run["key_length"]),
+    )
+
+
+def _column(addresses: NDArray[np.int64], lengths: NDArray[np.int64]) -> BinaryColumn:
+    starts = starts_of(lengths)
+    data = np.empty(starts[-1] + PADDING_BYTES, np.uint8)
+    data[starts[-1] :] = 0
+    copied(np.ascontiguousarray(addresses), starts, data)
+    return BinaryColumn(data, starts, addresses == 0)
+
+
+def _error_of(address: int) -> KafkaError:
+    message = ClientMessage.from_address(address)
+    text = LIBRARY.rd_kafka_message_errstr(message) or b""
+    return KafkaError(message.err, text.decode("utf-8", "replace"))
