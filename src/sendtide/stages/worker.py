@@ -271,9 +271,8 @@ class Worker:
 def _spare_the_collector() -> None:
     """Look for cyclic garbage once in many thousand objects.
 
-    By default Python looks whenever 700 more objects live than before, and each message that waits
-    is one: a seventh of a busy worker's time went into looking through them. What was loaded up to
-    here stays, and is not looked at again.
+    By default Python looks whenever 700 more objects live than before, and may find millions to
+    look through. What was loaded up to here stays, and is not looked at again.
     """
     gc.collect()
     gc.freeze()

@@ -37,7 +37,6 @@ class FetchQueue:
         self._queue = LIBRARY.rd_kafka_queue_new(self._client)
         self.active = False
         self._messages, self._count = _NONE, 0
-        self._topics: dict[int, str] = {}
         heads(_NONE)  # compiled now, not when records wait
         destroyed(_NONE)
 
@@ -84,24 +83,24 @@ class FetchQueue:
             self._count = 0
             LIBRARY.rd_kafka_queue_destroy(queue)
 
+    @staticmethod
     def _sorted(
-        self, found: NDArray[np.uint64]
+        found: NDArray[np.uint64]
     ) -> tuple[list[tuple[TopicPartition, RecordBatch]], list[Failure]]:
         seen = heads(found)
         failed = seen["error"] != 0
         errors = [
-            (self._place(seen[row]), _error_of(int(found[row])))
+            (_place(seen[row]), _error_of(int(found[row])))
             for row in np.flatnonzero(failed).tolist()
         ]
         if errors:
             seen = seen[~failed]
-        return [(self._place(run[0]), _batch(run)) for run in _runs(seen)], errors
+        return [(_place(run[0]), _batch(run)) for run in _runs(seen)], errors
 
-    def _place(self, head: Any) -> TopicPartition:
-        topic = int(head["topic"])
-        if topic not in self._topics:
-            self._topics[topic] = LIBRARY.rd_kafka_topic_name(topic).decode()
-        return self._topics[topic], int(head["partition"])
+
+def _place(head: Any) -> TopicPartition:
+    name: bytes = LIBRARY.rd_kafka_topic_name(int(head["topic"]))
+    return name.decode(), int(head["partition"])
 
 
 def _runs(seen: NDArray[np.void]) -> list[NDArray[np.void]]:
