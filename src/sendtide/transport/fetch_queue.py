@@ -85,7 +85,7 @@ class FetchQueue:
 
     @staticmethod
     def _sorted(
-        found: NDArray[np.uint64]
+        found: NDArray[np.uint64],
     ) -> tuple[list[tuple[TopicPartition, RecordBatch]], list[Failure]]:
         seen = heads(found)
         failed = seen["error"] != 0
