@@ -3,7 +3,7 @@
 The way of a chunk::
 
     poll thread         event loop
-    consume ──fetched──► ledger.register ─► feed of its topic ─► conductor ─► agent
+    fetch ────fetched──► ledger.register ─► feed of its topic ─► conductor ─► agent
        ▲                                                                        │ next / ack()
        └── pause, resume ◄── InFlight ◄── ledger.finish ◄───────────────────────┘
                                               └─ committable ─► commit: timer, revoke, stop

@@ -18,7 +18,7 @@ PADDING_BYTES: Final = 64
 """Zeros after the last byte of a column: compiled readers look ahead without asking."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BinaryColumn:
     """n byte strings, or nulls; row i is `data[starts[i]:starts[i + 1]]`.
 
@@ -74,7 +74,7 @@ class BinaryColumn:
         return int(self.starts[-1] - self.starts[0]) + self.starts.nbytes + self.nulls.nbytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RecordBatch:
     """n > 0 records of one partition, in offset order. Headers are not kept.
 
