@@ -105,11 +105,11 @@ class NoFetches:
 
     active = False
 
-    def __init__(self, client):
-        self.client = client
+    def __init__(self, client, on_error):
+        self.close = client.close
 
-    def close(self):
-        assert not self.client.closed
+    def forget(self, partitions):
+        """Nothing was gathered."""
 
 
 class Listener:

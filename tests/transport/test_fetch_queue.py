@@ -15,13 +15,13 @@ from sendtide.transport.librdkafka import handle_of
 
 
 @contextmanager
-def fetching(broker, **settings):
-    """A consumer and the queue of what is taken over from it."""
+def fetching(broker, told=None, **settings):
+    """A consumer and the queue of what is taken over from it; `told` of the client's errors."""
+    told = [] if told is None else told
     consumer = Consumer({**broker.config, "group.id": "fetches", **settings})
-    queue = FetchQueue(consumer)
+    queue = FetchQueue(consumer, told.append)
     yield consumer, queue
     queue.close()
-    consumer.close()
 
 
 def gathered(consumer, queue, count, timeout_s=20.0):
@@ -120,6 +120,39 @@ def test_an_error_of_a_partition_comes_with_its_name_and_beside_records(broker):
     ((place, error),) = errors
     assert (place, error.code()) == ((topic, 1), KafkaError._PARTITION_EOF)
     assert [(place, len(batch)) for place, batch in batches] == [((topic, 1), 30)]
+
+
+def test_an_error_of_the_client_comes_with_records_and_ends_nothing(broker):
+    """A partition that is not there: told of from within `gather`, and the others go on."""
+    topic, told = broker.topic(1), []
+    broker.fill(topic, {0: [b"x"] * 30})
+    with fetching(broker, told) as (consumer, queue):
+        queue.take_over([(topic, 0), (topic, 99)])
+        consumer.assign([TopicPartition(topic, n, 0) for n in (0, 99)])
+        gathered(consumer, queue, 30)
+        deadline = time.monotonic() + 20
+        while not told and time.monotonic() < deadline:
+            assert not queue.gather(10, 0.05)
+    assert {error.code() for error in told} == {KafkaError._UNKNOWN_PARTITION}
+    assert not any(error.fatal() for error in told)
+
+
+def test_what_was_gathered_of_a_partition_is_forgotten_and_the_rest_is_kept(broker):
+    """Taken away, or sought: what comes after begins anew."""
+    topic = broker.topic(2)
+    broker.fill(topic, {0: [b"gone"] * 40, 1: [b"kept"] * 40})
+    with fetching(broker) as (consumer, queue):
+        queue.take_over([(topic, 0), (topic, 1)])
+        consumer.assign([TopicPartition(topic, n, 0) for n in range(2)])
+        deadline = time.monotonic() + 20
+        while not queue.gather(80, 0.05):
+            assert consumer.consume(10, 0) == []
+            assert time.monotonic() < deadline
+        queue.forget({(topic, 0)})
+        ((place, batch),), errors = queue.take()
+        assert (place, list(batch.values), errors) == ((topic, 1), [b"kept"] * 40, [])
+        consumer.seek(TopicPartition(topic, 0, 10))
+        assert gathered(consumer, queue, 30)[topic, 0][0].first_offset == 10
 
 
 def test_a_queue_that_is_full_is_closed_all_the_same(broker):

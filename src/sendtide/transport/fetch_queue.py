@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError
 from numpy.typing import NDArray
 
-from sendtide.transport.librdkafka import LIBRARY, ClientMessage, handle_of
+from sendtide.transport.errors import TransportError
+from sendtide.transport.librdkafka import LIBRARY, handle_of, report_errors
 from sendtide.transport.rebalance import TopicPartition
 from sendtide.transport.record_batch import PADDING_BYTES, BinaryColumn, RecordBatch, starts_of
-from sendtide.transport.unpack import copied, destroyed, heads
+from sendtide.transport.unpack import compiled, copied, destroyed, heads
 
 __all__ = ["FetchQueue"]
 
@@ -24,27 +25,38 @@ _NONE: Final = np.zeros(0, np.uint64)
 class FetchQueue:
     """What a consumer fetches of the partitions taken over; others stay with `consumer.consume`.
 
-    Rebalances and the client's errors stay there too. For one thread, the one that polls.
+    Rebalances stay there too. It ends the consumer with itself. For one thread, the one that polls.
 
     active: partitions have been taken over, so records may come.
+
+    Args:
+        consumer: as it was made; its own `error_cb` is not called any more.
+        on_error: told of the client's errors, from within `consume`, `gather` and `close`.
 
     Raises:
         ConfigurationError: see `handle_of`.
     """
 
-    def __init__(self, consumer: Consumer) -> None:
-        self._client = handle_of(consumer)
+    def __init__(self, consumer: Consumer, on_error: Callable[[KafkaError], None]) -> None:
+        self._consumer, self._client = consumer, handle_of(consumer)
+        self._callback = report_errors(self._client, on_error)
         self._queue = LIBRARY.rd_kafka_queue_new(self._client)
         self.active = False
         self._messages, self._count = _NONE, 0
-        heads(_NONE)  # compiled now, not when records wait
-        destroyed(_NONE)
+        compiled()
 
-    def take_over(self, partitions: Iterable[TopicPartition]) -> None:
-        """Fetch these here; call it before they are assigned."""
+    def take_over(self, partitions: Collection[TopicPartition]) -> None:
+        """Fetch these here; call it before they are assigned, each time.
+
+        Raises:
+            TransportError: the client refuses.
+        """
         for topic, number in partitions:
             self.active = True
             queue = LIBRARY.rd_kafka_queue_get_partition(self._client, topic.encode(), number)
+            if not queue:
+                msg = f"the Kafka client has no queue of {topic}/{number}"
+                raise TransportError(msg)
             LIBRARY.rd_kafka_queue_forward(queue, self._queue)
             LIBRARY.rd_kafka_queue_destroy(queue)
 
@@ -75,13 +87,24 @@ class FetchQueue:
         finally:
             destroyed(found)
 
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """Throw away what was gathered of these: they are taken away, or sought."""
+        found = self._messages[: self._count]
+        if len(found):
+            gone = np.array([_place(head) in partitions for head in heads(found)])
+            kept = found[~gone]
+            destroyed(found[gone])
+            self._messages[: len(kept)] = kept
+            self._count = len(kept)
+
     def close(self) -> None:
-        """Let go of the client; call it before its own `close`."""
+        """Close the consumer: without this, what was gathered keeps it from ending."""
         queue, self._queue = self._queue, None
         if queue:
             destroyed(self._messages[: self._count])
             self._count = 0
             LIBRARY.rd_kafka_queue_destroy(queue)
+        self._consumer.close()
 
     @staticmethod
     def _sorted(
@@ -90,7 +113,7 @@ class FetchQueue:
         seen = heads(found)
         failed = seen["error"] != 0
         errors = [
-            (_place(seen[row]), _error_of(int(found[row])))
+            (_place(seen[row]), _error_of(seen[row], int(found[row])))
             for row in np.flatnonzero(failed).tolist()
         ]
         if errors:
@@ -99,7 +122,8 @@ class FetchQueue:
 
 
 def _place(head: Any) -> TopicPartition:
-    name: bytes = LIBRARY.rd_kafka_topic_name(int(head["topic"]))
+    topic = int(head["topic"])
+    name: bytes = LIBRARY.rd_kafka_topic_name(topic) if topic else b""
     return name.decode(), int(head["partition"])
 
 
@@ -130,7 +154,6 @@ def _column(addresses: NDArray[np.int64], lengths: NDArray[np.int64]) -> BinaryC
     return BinaryColumn(data, starts, addresses == 0)
 
 
-def _error_of(address: int) -> KafkaError:
-    message = ClientMessage.from_address(address)
-    text = LIBRARY.rd_kafka_message_errstr(message) or b""
-    return KafkaError(message.err, text.decode("utf-8", "replace"))
+def _error_of(head: Any, message: int) -> KafkaError:
+    text: bytes = LIBRARY.rd_kafka_message_errstr(message) or b""
+    return KafkaError(int(head["error"]), text.decode("utf-8", "replace"))

@@ -106,10 +106,10 @@ class Poller:
         self._revoking = False
         self._closing = False
         self._error: BaseException | None = None
-        self._config = {**config, "error_cb": self._on_error, "on_commit": self._on_commit}
+        self._config = {**config, "on_commit": self._on_commit}
         self._topics: list[str] = []
         self._consumer = Consumer(self._config, logger=_log)
-        self._fetches = FetchQueue(self._consumer)
+        self._fetches = FetchQueue(self._consumer, self._on_error)
         self._cut_off = CutOff(lambda: self._consumer.list_topics(self._topics[0], ANSWER_S))
         self._thread = threading.Thread(target=self._run, name="rdkafka-poll", daemon=True)
 
@@ -192,7 +192,7 @@ class Poller:
         for topic, number in sorted(ready):
             start = starts[topic, number]
             positions.append(Position(topic, number, OFFSET_STORED if start is None else start))
-        self._fetches.take_over(p for p in ready if self._in_flight.by_chunk(p[0]))
+        self._fetches.take_over([p for p in ready if self._in_flight.by_chunk(p[0])])
         self._consumer.incremental_assign(positions)
         self._assigned |= ready
 
@@ -207,6 +207,7 @@ class Poller:
     def _fetch_again(self, positions: Mapping[TopicPartition, int]) -> set[TopicPartition]:
         fetched = positions.keys() & self._assigned - self._paused
         idle = {partition for partition in fetched if not any(self._in_flight.load(partition))}
+        self._fetches.forget(idle)
         for partition in idle:
             place = Position(*partition, positions[partition])
             try:
@@ -233,7 +234,6 @@ class Poller:
                 return False
         self._closing = True
         self._fetches.close()
-        self._consumer.close()
         return True
 
     def _run(self) -> None:
@@ -260,9 +260,8 @@ class Poller:
             _log.warning("no new client yet: %s", error.args[0].str())
             return
         _log.warning("the client knows no broker any more: another takes its place")
-        self._fetches.close()
-        old, self._consumer = self._consumer, consumer
-        self._fetches = FetchQueue(consumer)
+        old, self._consumer = self._fetches, consumer
+        self._fetches = FetchQueue(consumer, self._on_error)
         self._subscribe()
         unheard = KafkaError(KafkaError._WAIT_COORD, "the client was replaced")
         for offsets in tuple(self._commits):
@@ -288,7 +287,9 @@ class Poller:
         messages = self._consumer.consume(quota, 0)
         deadline = time.monotonic() + self._fetch_wait_s
         while not self._fetches.gather(quota, _SERVE_S) and time.monotonic() < deadline:
-            messages += self._consumer.consume(quota, 0)
+            if len(messages) >= quota:
+                break
+            messages += self._consumer.consume(quota - len(messages), 0)
         batches, errors = self._fetches.take()
         for (topic, number), error in errors:
             self._note(error, f"{topic}/{number}")
@@ -372,6 +373,7 @@ class Poller:
 
     def _give_up(self, consumer: Consumer, partitions: set[TopicPartition]) -> None:
         fetched = partitions & self._assigned
+        self._fetches.forget(partitions)
         self._owned -= partitions
         self._assigned -= partitions
         self._paused -= partitions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from ctypes import c_int, c_int32, c_int64, c_size_t
 from typing import Any, Final
 
 import numpy as np
@@ -11,9 +12,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sendtide.transport.librdkafka import LIBRARY, ClientMessage
+from sendtide.transport.librdkafka import LIBRARY
 
-__all__ = ["HEADS", "copied", "destroyed", "heads"]
+__all__ = ["HEADS", "compiled", "copied", "destroyed", "heads"]
 
 HEADS: Final = np.dtype(
     [
@@ -23,10 +24,27 @@ HEADS: Final = np.dtype(
 )
 """What is known of a message; topic, value and key are addresses, 0: none."""
 
-_ERR, _RKT, _PARTITION = (getattr(ClientMessage, n).offset for n in ("err", "rkt", "partition"))
-_PAYLOAD, _LEN = ClientMessage.payload.offset, ClientMessage.len.offset
-_KEY, _KEY_LEN = ClientMessage.key.offset, ClientMessage.key_len.offset
-_OFFSET = ClientMessage.offset.offset
+
+class _Message(ctypes.Structure):
+    """`rd_kafka_message_t` (rdkafka.h, unchanged since 0.9); pointers are addresses."""
+
+    _fields_ = (
+        ("err", c_int),
+        ("rkt", c_size_t),
+        ("partition", c_int32),
+        ("payload", c_size_t),
+        ("len", c_size_t),
+        ("key", c_size_t),
+        ("key_len", c_size_t),
+        ("offset", c_int64),
+        ("_private", c_size_t),
+    )
+
+
+_ERR, _RKT, _PARTITION = (getattr(_Message, n).offset for n in ("err", "rkt", "partition"))
+_PAYLOAD, _LEN = _Message.payload.offset, _Message.len.offset
+_KEY, _KEY_LEN = _Message.key.offset, _Message.key_len.offset
+_OFFSET = _Message.offset.offset
 
 
 def _address(name: str) -> np.uint64:
@@ -91,6 +109,14 @@ def _destroy(_: Any, function: Any, message: Any) -> Any:  # noqa: ARG001 - numb
         builder.call(builder.inttoptr(function, kind), [message])
 
     return types.void(types.uint64, types.uint64), generate
+
+
+def compiled() -> None:
+    """Compile, unless that was done before: not when records wait."""
+    none = np.zeros(0, np.uint64)
+    heads(none)
+    copied(np.zeros(0, np.int64), np.zeros(1, np.int64), np.zeros(0, np.uint8))
+    destroyed(none)
 
 
 def heads(messages: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
