@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sendtide.gate import EngagementGate
+from sendtide.transport import BinaryColumn
 
 from .records import ENGAGEMENT, INPUTS, KEY, assert_same_rows, make_gate, read
 
@@ -78,6 +79,22 @@ def test_readers_agree_on_records_changed_at_random(kind, data):
     values = data.draw(st.lists(changed_records(record), min_size=1, max_size=4))
     keys = [data.draw(KEYS) for _ in values]
     assert_readers_agree(kind, values, keys)
+
+
+@pytest.mark.parametrize("kind", list(INPUTS), ids=lambda kind: kind.__name__)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_part_of_a_column_reads_as_the_list_of_its_rows(kind, data):
+    """Whatever lies before and after in the same buffer, and where the buffer ends with it."""
+    drawn = data.draw(st.lists(changed_records(INPUTS[kind]), min_size=1, max_size=5))
+    values, keys = [*drawn, None], [data.draw(KEYS) for _ in range(len(drawn) + 1)]
+    first = data.draw(st.integers(0, len(drawn)))
+    rows = slice(first, data.draw(st.integers(first + 1, len(values))))
+    columns = BinaryColumn.of(values).part(rows), BinaryColumn.of(keys).part(rows)
+    taken, refused = read(make_gate(kind), *columns)
+    expected, expected_refused = read(make_gate(kind), values[rows], keys[rows])
+    assert refused == expected_refused
+    assert_same_rows(taken, expected)
 
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=60)), max_size=5))

@@ -13,7 +13,7 @@ __all__ = ["ChunkSchema", "chunk_topic"]
 
 
 class ChunkSchema(Schema):
-    """Decodes nothing: the value is the chunk itself, its messages are the user's to read."""
+    """Decodes nothing: the value is the chunk itself, its records are the user's to read."""
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
         """Return the decoder the conductor calls once per chunk."""
