@@ -270,9 +270,10 @@ def test_a_failed_commit_is_noticed_and_tried_again(broker):
             app.consumer._poller.commit = stale
 
             async def moved():
-                ledger = app.consumer.assignments.get((topic, 0)).ledger
-                heard = ledger.committable is None  # or the stop would commit once more
-                return heard and await app.consumer.committed([(topic, 0)]) == {(topic, 0): 5}
+                running = app.consumer.assignments.get((topic, 0))  # none until it has begun
+                if running is None or running.ledger.committable is not None:
+                    return False  # not heard of: the stop would commit once more
+                return await app.consumer.committed([(topic, 0)]) == {(topic, 0): 5}
 
             await until(moved, "the commit")
             assert app.consumer.committer.failures == 2
