@@ -23,6 +23,7 @@ from sendtide.recipients import (
     snapshot,
 )
 from sendtide.sinks.predictions import prediction_records
+from sendtide.transport import BinaryColumn
 
 from .events import HOUR, SETTINGS, START, apply, requests
 
@@ -103,7 +104,8 @@ def answered(policy, rows):
     outcome = state.apply_requests(batch)
     told = answers(state, batch, outcome.people, ModelDirectory(), names, names)
     _, values = prediction_records(told)
-    return [msgspec.json.decode(value, type=PredictionMessage) for value in values]
+    rows = BinaryColumn.full(*values)
+    return [msgspec.json.decode(value, type=PredictionMessage) for value in rows]
 
 
 def slots_of(told):

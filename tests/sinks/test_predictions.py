@@ -13,6 +13,7 @@ from sendtide.events.messages import PredictionMessage, SlotScore
 from sendtide.events.predictions import LISTED_SLOTS, NO_SLOT, Predictions
 from sendtide.events.records import TIERS
 from sendtide.sinks.predictions import prediction_records
+from sendtide.transport import BinaryColumn
 
 AT_MS = 1_790_000_000_000
 CHANCE = st.floats(0, 1, width=32, allow_subnormal=False)
@@ -106,6 +107,12 @@ def columns(messages):
     )
 
 
+def written(messages):
+    """Keys and values that are written of them."""
+    keys, values = prediction_records(columns(messages))
+    return list(BinaryColumn.full(*keys)), list(BinaryColumn.full(*values))
+
+
 def single(number):
     return float(np.float32(number))
 
@@ -130,7 +137,7 @@ def in_its_bits(value):
 @given(st.lists(answers(), min_size=1, max_size=5))
 def test_rows_read_back_as_the_messages_they_are(messages):
     """Every field to its last bit, reasons and texts that need escaping too; keys as requests'."""
-    keys, values = prediction_records(columns(messages))
+    keys, values = written(messages)
     assert [in_its_bits(value) for value in values] == messages
     assert keys == [f"{m.client_id}:{m.recipient_id}".encode() for m in messages]
 
@@ -139,7 +146,7 @@ def test_rows_read_back_as_the_messages_they_are(messages):
 @settings(max_examples=20)
 def test_fields_stand_in_their_order_without_spaces(messages):
     """What differs from another encoder is how a number is spelled, and nothing else."""
-    _, values = prediction_records(columns(messages))
+    _, values = written(messages)
     for value, message in zip(values, messages, strict=True):
         plain = msgspec.json.encode(message)
         assert list(msgspec.json.decode(value)) == list(msgspec.json.decode(plain))

@@ -9,7 +9,14 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from sendtide.local import start_kafka, stop_kafka
-from sendtide.transport import ConfigurationError, Record, TopicSpec, create_topics
+from sendtide.transport import (
+    BinaryColumn,
+    ConfigurationError,
+    KeyedRecords,
+    Record,
+    TopicSpec,
+    create_topics,
+)
 from sendtide.transport.errors import RecordTooLargeError, TransactionAbortedError
 from sendtide.transport.transactional_client import TransactionalClient
 from servers import require
@@ -38,8 +45,8 @@ def group(kafka):
     member.close()
 
 
-def client_of(kafka, name):
-    settings = {"bootstrap.servers": kafka.address, "transactional.id": name}
+def client_of(kafka, name, **more):
+    settings = {"bootstrap.servers": kafka.address, "transactional.id": name, **more}
     return TransactionalClient({**settings, "transaction.timeout.ms": 6_000})
 
 
@@ -82,6 +89,26 @@ def test_records_and_offsets_are_stored_together_or_not_at_all(kafka, group):
     assert stored(group) == ([b"a"], 3)
     write(client, group, b"c", 7)
     assert stored(group) == ([b"a", b"c"], 7)
+    client.close()
+
+
+def test_columns_are_stored_with_the_offsets_or_not_at_all(kafka, group):
+    """Many more than the client's queue holds; one of them too large takes all of them with it."""
+    few = {"queue.buffering.max.messages": 50, "linger.ms": 5}
+    client, (topic, member) = client_of(kafka, uuid4().hex, **few), group
+
+    def write_columns(values, offset):
+        keys = BinaryColumn.of([b"k"] * len(values))
+        outputs = [(topic, KeyedRecords(BinaryColumn.of(values), keys))]
+        client.write(outputs, {(topic, 0): offset}, member.consumer_group_metadata())
+
+    values = [b"%d" % number for number in range(400)]
+    write_columns(values, 3)
+    with pytest.raises(RecordTooLargeError, match=r"message\.max\.bytes"):
+        write_columns([b"never", b"x" * (2 << 20), b"never"], 5)
+    assert stored(group) == (values, 3)
+    write_columns([b"c"], 7)
+    assert stored(group) == ([*values, b"c"], 7)
     client.close()
 
 

@@ -229,29 +229,34 @@ class RowWriter:
             for field in fields
         )
 
-    def write(self, *columns: NDArray[Any]) -> tuple[bytes, NDArray[np.int64]]:
-        """Return all rows' bytes and the end of each; one column per field that takes one.
+    def column(self, *columns: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Write n rows; one column of n for each field that takes one.
+
+        Returns:
+            All bytes, uint8, and where each row begins and the last one ends, int64[n + 1].
 
         Raises:
             ValueError: the number of columns, a text index or a decimal does not fit the fields.
         """
-        parts, ends, at = [], np.empty(len(columns[0]), np.int64), 0
-        for first, data, own_ends in self._parts(columns):
-            ends[first : first + len(own_ends)] = own_ends + at
-            at += len(data)
+        parts, starts = [np.zeros(0, np.uint8)], np.zeros(len(columns[0]) + 1, np.int64)
+        for first, data, ends in self._parts(columns):
+            starts[first + 1 : first + 1 + len(ends)] = ends + starts[first]
             parts.append(data)
-        return b"".join(parts), ends
+        return np.concatenate(parts), starts
+
+    def write(self, *columns: NDArray[Any]) -> tuple[bytes, NDArray[np.int64]]:
+        """As `column`: all rows' bytes, and the end of each."""
+        data, starts = self.column(*columns)
+        return data.tobytes(), starts[1:]
 
     def rows(self, *columns: NDArray[Any]) -> list[bytes]:
-        """As `write`, cut into one byte string per row."""
-        found: list[bytes] = []
-        for _, data, ends in self._parts(columns):
-            found += cut(data, np.concatenate([[0], ends[:-1]]), ends)
-        return found
+        """As `column`, cut into one byte string per row."""
+        data, starts = self.column(*columns)
+        return cut(data.tobytes(), starts[:-1], starts[1:])
 
     def _parts(
         self, columns: Sequence[NDArray[Any]]
-    ) -> Iterator[tuple[int, bytes, NDArray[np.int64]]]:
+    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64]]]:
         """First row, bytes and ends of the rows of each part."""
         if len(columns) != len(self._takes):
             msg = f"{len(columns)} columns given; the fields take {len(self._takes)}"
@@ -270,7 +275,7 @@ class RowWriter:
                 self._first,
                 out,
             )
-            yield first, out[: int(ends[-1])].tobytes(), ends
+            yield first, out[: int(ends[-1])].copy(), ends
 
     def _values(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
         """(fields, rows) words: numbers, places of texts, the bits of doubles."""

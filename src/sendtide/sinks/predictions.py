@@ -34,6 +34,8 @@ from sendtide.events.wire import (
 
 __all__ = ["prediction_records"]
 
+Written = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
 _WHOSE: Final = {
     "recipient": " sends to this recipient, seen as one of its population",
     "segment": "no sends to this recipient yet: what its segment does",
@@ -83,8 +85,8 @@ _VALUES: Final = (
 )
 
 
-def prediction_records(rows: Predictions) -> tuple[list[bytes], list[bytes]]:
-    """Return the (keys, values) of n answers.
+def prediction_records(rows: Predictions) -> tuple[Written, Written]:
+    """Return the (keys, values) of n answers: of each all bytes, uint8, and int64[n + 1] starts.
 
     An answer's id is the request's, so a repeated one can be dropped by its reader.
     """
@@ -102,8 +104,8 @@ def prediction_records(rows: Predictions) -> tuple[list[bytes], list[bytes]]:
             *_VALUES,
         ]
     )
-    found = values.rows(source, np.arange(len(rows)), client, high, low, *_columns(rows))
-    return keys.rows(client, high, low), found
+    found = values.column(source, np.arange(len(rows)), client, high, low, *_columns(rows))
+    return keys.column(client, high, low), found
 
 
 def _columns(rows: Predictions) -> list[NDArray[Any]]:

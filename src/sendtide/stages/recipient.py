@@ -45,7 +45,7 @@ from sendtide.stages.freshness import freshness_metrics
 from sendtide.stages.held import Columns, Held
 from sendtide.stages.piece import Piece
 from sendtide.stages.stage import Stage
-from sendtide.transport import KeyedRecords, Output, Outputs, Record
+from sendtide.transport import BinaryColumn, KeyedRecords, Output, Outputs, Record
 
 __all__ = ["RecipientStage", "join_settings", "policy_settings"]
 
@@ -161,7 +161,8 @@ class RecipientStage(Stage[RecipientPartition]):
         held.count(piece.topic, "predictions", outcome.applied)
         if emit and outcome.applied:
             keys, values = prediction_records(self._answer(held, batch, outcome))
-            out[self._name(PREDICTIONS)] = KeyedRecords(values, keys)
+            columns = BinaryColumn.full(*values), BinaryColumn.full(*keys)
+            out[self._name(PREDICTIONS)] = KeyedRecords(*columns)
         return out
 
     def _answer(

@@ -1,4 +1,4 @@
-"""librdkafka's own functions on a client of confluent-kafka: fetching without a Python object each.
+"""librdkafka's own functions on a client of confluent-kafka: no Python object of each record.
 
 confluent-kafka makes a Python object of every message and hands out no handle of its client. The
 handle is the first field of its object, and librdkafka proves it: the client's opaque pointer is
@@ -13,11 +13,11 @@ from ctypes import c_char_p, c_int, c_int32, c_int64, c_size_t, c_ssize_t, c_voi
 from typing import Any, Final
 
 import confluent_kafka
-from confluent_kafka import Consumer, KafkaError, cimpl
+from confluent_kafka import Consumer, KafkaError, Producer, cimpl
 
 from sendtide.transport.errors import ConfigurationError
 
-__all__ = ["LIBRARY", "handle_of", "report_errors"]
+__all__ = ["LIBRARY", "Message", "handle_of", "report_errors"]
 
 _ErrorCallback: Final = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p, c_void_p)
 
@@ -35,7 +35,27 @@ _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "rd_kafka_message_errstr": (c_char_p, c_size_t),
     "rd_kafka_message_timestamp": (c_int64, c_size_t, c_void_p),
     "rd_kafka_message_destroy": (None, c_size_t),
+    "rd_kafka_topic_new": (c_void_p, c_void_p, c_char_p, c_void_p),
+    "rd_kafka_topic_destroy": (None, c_void_p),
+    "rd_kafka_produce_batch": (c_int, c_void_p, c_int32, c_int, c_void_p, c_int),
+    "rd_kafka_last_error": (c_int,),
 }
+
+
+class Message(ctypes.Structure):
+    """`rd_kafka_message_t` (rdkafka.h, unchanged since 0.9); pointers are addresses."""
+
+    _fields_ = (
+        ("err", c_int),
+        ("rkt", c_size_t),
+        ("partition", c_int32),
+        ("payload", c_size_t),
+        ("len", c_size_t),
+        ("key", c_size_t),
+        ("key_len", c_size_t),
+        ("offset", c_int64),
+        ("_private", c_size_t),
+    )
 
 
 def _library() -> Any:
@@ -58,14 +78,14 @@ LIBRARY: Final = _library()
 """Functions by their names in rdkafka.h. A call lets other threads run."""
 
 
-def handle_of(consumer: Consumer) -> int:
+def handle_of(client: Consumer | Producer) -> int:
     """The `rd_kafka_t *` of a client that is open.
 
     Raises:
         ConfigurationError: this confluent-kafka keeps it elsewhere.
     """
-    handle = c_size_t.from_address(id(consumer) + object.__basicsize__).value
-    if not handle or LIBRARY.rd_kafka_opaque(handle) != id(consumer):
+    handle = c_size_t.from_address(id(client) + object.__basicsize__).value
+    if not handle or LIBRARY.rd_kafka_opaque(handle) != id(client):
         msg = (
             f"confluent-kafka {confluent_kafka.version()} keeps its client where this transport "
             "does not find it; install the version that the lock file names"

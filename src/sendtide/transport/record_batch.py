@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Self
 
 import numpy as np
@@ -22,8 +23,8 @@ PADDING_BYTES: Final = 64
 class BinaryColumn:
     """n byte strings, or nulls; row i is `data[starts[i]:starts[i + 1]]`.
 
-    data: uint8[bytes + PADDING_BYTES]; a part of a column shares it. starts: int64[n + 1].
-    nulls: bool[n]; such a row is empty.
+    data: uint8, with PADDING_BYTES after the last row of what was fetched; a part of a column
+    shares it. starts: int64[n + 1]. nulls: bool[n]; such a row is empty.
     """
 
     data: NDArray[np.uint8]
@@ -37,6 +38,11 @@ class BinaryColumn:
         lengths = np.fromiter((len(row or b"") for row in rows), np.int64, len(rows))
         data = b"".join([*(row or b"" for row in rows), bytes(PADDING_BYTES)])
         return cls(np.frombuffer(data, np.uint8), starts_of(lengths), nulls)
+
+    @classmethod
+    def full(cls, data: NDArray[np.uint8], starts: I64) -> Self:
+        """Rows none of which is null."""
+        return cls(data, starts, np.zeros(len(starts) - 1, np.bool_))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -61,7 +67,10 @@ class BinaryColumn:
         return self.data[self.starts[row] : self.starts[row + 1]].tobytes()
 
     def __iter__(self) -> Iterator[bytes | None]:
-        return map(self.__getitem__, range(len(self)))
+        data = self.data[self.starts[0] : self.starts[-1]].tobytes()
+        ends = (self.starts - self.starts[0]).tolist()
+        for null, (start, end) in zip(self.nulls.tolist(), pairwise(ends), strict=True):
+            yield None if null else data[start:end]
 
     def part(self, rows: slice) -> Self:
         """Consecutive rows, without copying."""

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from sendtide.transport.record_batch import BinaryColumn
+
 __all__ = ["KeyedRecords", "Mergeable", "Output", "Outputs", "Record", "are_plain", "as_batch"]
 __all__ += ["merged", "size_of", "sizes"]
 
@@ -31,7 +33,7 @@ class KeyedRecords(Sequence[Record]):
 
     __slots__ = ("keys", "values")
 
-    def __init__(self, values: list[bytes], keys: list[bytes]) -> None:
+    def __init__(self, values: BinaryColumn, keys: BinaryColumn) -> None:
         self.values, self.keys = values, keys
 
     def __len__(self) -> int:
@@ -43,7 +45,7 @@ class KeyedRecords(Sequence[Record]):
     def __getitem__(self, at: slice) -> KeyedRecords: ...
     def __getitem__(self, at: int | slice) -> Record | KeyedRecords:
         if isinstance(at, slice):
-            return KeyedRecords(self.values[at], self.keys[at])
+            return KeyedRecords(self.values.part(at), self.keys.part(at))
         return Record(self.values[at], self.keys[at])
 
     def __iter__(self) -> Iterator[Record]:
@@ -99,12 +101,10 @@ def size_of(output: Output) -> int:
 
 def sizes(records: Sequence[Record]) -> NDArray[np.int64]:
     """Bytes of each record's value and key, (n,)."""
-    n = len(records)
     if isinstance(records, KeyedRecords):
-        lengths = np.fromiter(map(len, records.values), np.int64, n)
-        return lengths + np.fromiter(map(len, records.keys), np.int64, n)
+        return np.diff(records.values.starts) + np.diff(records.keys.starts)
     found = (len(record.value or b"") + len(record.key or b"") for record in records)
-    return np.fromiter(found, np.int64, n)
+    return np.fromiter(found, np.int64, len(records))
 
 
 def are_plain(records: Sequence[Record]) -> bool:

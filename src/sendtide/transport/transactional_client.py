@@ -22,8 +22,9 @@ from sendtide.transport.errors import (
     RecordTooLargeError,
     TransactionAbortedError,
 )
+from sendtide.transport.produce_columns import produce_columns
 from sendtide.transport.rebalance import TopicPartition
-from sendtide.transport.records import Record, are_plain, as_batch
+from sendtide.transport.records import KeyedRecords, Record, are_plain, as_batch
 
 __all__ = ["TransactionalClient", "patiently"]
 
@@ -227,9 +228,13 @@ def _produce(client: Producer, topic: str, records: Sequence[Record], queue: int
 def _produce_together(client: Producer, topic: str, records: Sequence[Record], queue: int) -> None:
     size = max(1, min(_BATCH, queue // 2))
     for start in range(0, len(records), size):
-        messages = as_batch(records[start : start + size])
-        while len(client) + len(messages) > queue:  # or some are refused amid others
+        part = records[start : start + size]
+        while len(client) + len(part) > queue:  # or some are refused amid others
             client.poll(_ROOM_S)
+        if isinstance(part, KeyedRecords):
+            produce_columns(client, topic, part)
+            continue
+        messages = as_batch(part)
         if client.produce_batch(topic, messages) < len(messages):
             raise KafkaException(next(m["_error"] for m in messages if "_error" in m))
 

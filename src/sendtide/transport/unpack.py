@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_int, c_int32, c_int64, c_size_t
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +11,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sendtide.transport.librdkafka import LIBRARY
+from sendtide.transport.librdkafka import LIBRARY, Message
 
 __all__ = ["HEADS", "compiled", "copied", "destroyed", "heads"]
 
@@ -25,26 +24,10 @@ HEADS: Final = np.dtype(
 """What is known of a message; topic, value and key are addresses, 0: none."""
 
 
-class _Message(ctypes.Structure):
-    """`rd_kafka_message_t` (rdkafka.h, unchanged since 0.9); pointers are addresses."""
-
-    _fields_ = (
-        ("err", c_int),
-        ("rkt", c_size_t),
-        ("partition", c_int32),
-        ("payload", c_size_t),
-        ("len", c_size_t),
-        ("key", c_size_t),
-        ("key_len", c_size_t),
-        ("offset", c_int64),
-        ("_private", c_size_t),
-    )
-
-
-_ERR, _RKT, _PARTITION = (getattr(_Message, n).offset for n in ("err", "rkt", "partition"))
-_PAYLOAD, _LEN = _Message.payload.offset, _Message.len.offset
-_KEY, _KEY_LEN = _Message.key.offset, _Message.key_len.offset
-_OFFSET = _Message.offset.offset
+_ERR, _RKT, _PARTITION = (getattr(Message, n).offset for n in ("err", "rkt", "partition"))
+_PAYLOAD, _LEN = Message.payload.offset, Message.len.offset
+_KEY, _KEY_LEN = Message.key.offset, Message.key_len.offset
+_OFFSET = Message.offset.offset
 
 
 def _address(name: str) -> np.uint64:
