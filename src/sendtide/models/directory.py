@@ -19,6 +19,7 @@ from sendtide.models.propensity import TARGETS, ClientRates
 from sendtide.models.propensity_bank import PropensityBank, PropensitySettings
 from sendtide.models.registry import ALL_CLIENTS, ModelState
 from sendtide.models.rhythm import PRIOR
+from sendtide.models.row_index import RowIndex, distinct
 from sendtide.models.send_time import (
     DAYS,
     PRIOR_STRENGTH,
@@ -65,13 +66,13 @@ class ModelDirectory:
         self._lock = threading.Lock()
         self._pool_clients = pool_clients
         self._strength = strength
-        self._row_of: dict[tuple[int, int], int] = {}
+        self._populations = RowIndex()
         self._shares: F64 = np.tile(PRIOR, (_FIRST_ROWS, 1))
         self._log_shares: F32 = np.log(self._shares).astype(np.float32)
         self._factors: F32 = np.ones((_FIRST_ROWS, DAYS), np.float32)
         self._tiers = np.full(_FIRST_ROWS, _PRIOR, np.uint8)
         self._versions = np.zeros(_FIRST_ROWS, np.uint32)
-        self._client_of: dict[int, int] = {}
+        self._clients = RowIndex()
         self._bank = PropensityBank(propensity)
         self._rates = ClientRates(_FIRST_ROWS)
         self._totals: dict[int, dict[str, NDArray[Any]]] = {}
@@ -92,7 +93,7 @@ class ModelDirectory:
                 self._take_weights(state)
 
     def __len__(self) -> int:
-        return len(self._client_of)
+        return len(self._clients)
 
     def slots(self, clients: U64, segments: U64, evidence: F32) -> SlotScores:
         """Score n recipients; evidence: (n, EVIDENCE)."""
@@ -152,7 +153,7 @@ class ModelDirectory:
         recipient's own rates, shrunk, else the usual ones.
         """
         with self._lock:
-            rows = np.array([self._client_of.get(c, 0) for c in clients.tolist()], np.int32)
+            rows = self._clients.find(clients).astype(np.int32)
             x = self._rates.features(rows, history, content)
             return self._bank.predict(rows, x, times_ms, targets).astype(np.float32)
 
@@ -163,16 +164,11 @@ class ModelDirectory:
             the m rows of these, and (n,) which of them is each one's. Whoever computes without the
             lock takes copies of the m: the feed writes into the tables meanwhile.
         """
-        # One word for both: sorting pairs would take most of the time of scoring.
-        words = clients ^ (segments * _ODD)
-        _, first, inverse = np.unique(words, return_index=True, return_inverse=True)
-        pairs = zip(clients[first].tolist(), segments[first].tolist(), strict=True)
-        found = [
-            self._row_of.get((client, segment)) or self._row_of.get((client, 0)) or 0
-            for client, segment in pairs
-        ]
-        used, which = np.unique(np.array(found, np.int64), return_inverse=True)
-        return used, which.reshape(-1)[inverse.reshape(-1)]
+        rows = self._populations.find(_words(clients, segments))
+        unknown = rows == 0
+        rows[unknown] = self._populations.find(clients[unknown])
+        used, which = distinct(rows, len(self._tiers))
+        return used, which
 
     def _take_totals(self, state: ModelState) -> None:
         if not self._pool_clients:
@@ -206,7 +202,8 @@ class ModelDirectory:
         version: int,
     ) -> int:
         """Keep a population's numbers; return its row, 0 for the key (0, 0)."""
-        row = self._row_of.setdefault(key, len(self._row_of) + 1) if key[0] else 0
+        [word] = _words(*np.array(key, np.uint64)[:, None]).tolist()
+        row = self._populations.add(word) if key[0] else 0
         self._shares = _grown(self._shares, row, 0.0)
         self._log_shares = _grown(self._log_shares, row, 0.0)
         self._factors = _grown(self._factors, row, 1.0)
@@ -220,7 +217,7 @@ class ModelDirectory:
         return row
 
     def _take_weights(self, state: ModelState) -> None:
-        row = self._client_of.setdefault(hash_text(state.client_id), len(self._client_of) + 1)
+        row = self._clients.add(hash_text(state.client_id))
         one = slice(row, row + 1)
         try:
             self._bank.put(one, state.columns)
@@ -228,6 +225,11 @@ class ModelDirectory:
         except (KeyError, ValueError) as error:
             msg = f"the propensities of {state.client_id!r} do not fit this build: {error!r}"
             raise CorruptData(msg) from error
+
+
+def _words(clients: Any, segments: Any) -> Any:
+    """One key for both hashes; that of a client itself where the segment is 0."""
+    return clients ^ (segments * _ODD)
 
 
 def _grown(array: NDArray[Any], row: int, fill: float) -> NDArray[Any]:
