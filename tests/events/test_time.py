@@ -80,6 +80,14 @@ def test_every_listed_zone_compiles_and_keeps_its_offsets_through_the_years():
         assert hours(times, name) == [expected_hour(t, name) for t in times]
 
 
+@given(st.lists(st.tuples(st.sampled_from(["", "UTC", "Europe/Paris", "Pacific/Apia"]), TIMES_MS)))
+def test_rows_of_several_zones_do_not_disturb_each_other(rows):
+    """What is kept from one row to the next holds for its zone and period alone."""
+    zones = np.array([hash_text(name) if name else 0 for name, _ in rows], np.uint64)
+    week, _ = ZoneTable().local_hours(np.array([t for _, t in rows], np.int64), zones)
+    assert week.tolist() == [expected_hour(t, name or "UTC") for name, t in rows]
+
+
 def test_no_zone_is_utc():
     """Hash 0 means absent; 1970-01-01 was a Thursday, 2024-01-01 a Monday."""
     monday_ms = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)

@@ -131,7 +131,7 @@ def test_a_request_keeps_the_text_of_its_id(compiled):
     values.append(json.dumps(REQUEST | {"id": "日本"}, ensure_ascii=False).encode())
     batch, refused = read(make_gate(RequestGate, compiled=compiled), values)
     assert not refused
-    assert batch.ids == [*ids, "日本"]
+    assert list(batch.ids) == [*ids, "日本"]
     assert batch.window_end_ms.tolist() == [NOW_MS + 3_600_000] * 4
 
 

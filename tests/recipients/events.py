@@ -7,6 +7,7 @@ import numpy as np
 from sendtide.events.batch import EngagementBatch, RequestBatch, SendBatch
 from sendtide.events.creative import Creatives, codes_of, creative_of
 from sendtide.events.messages import ENGAGEMENT_KINDS
+from sendtide.events.texts import Texts
 from sendtide.recipients import JoinSettings
 
 HOUR = 3_600_000
@@ -74,7 +75,7 @@ def requests(rows, offset):
         window_end_ms=times + 24 * HOUR,
         zone=np.zeros(n, np.uint64),
         segment=np.zeros(n, np.uint64),
-        ids=[str(r["id"]) for r in rows],
+        ids=Texts.of(str(r["id"]) for r in rows),
     )
 
 

@@ -12,6 +12,7 @@ from sendtide.events.hashing import ARMS, hash_text
 from sendtide.events.messages import PredictionMessage, SlotScore
 from sendtide.events.predictions import LISTED_SLOTS, NO_SLOT, Predictions
 from sendtide.events.records import TIERS
+from sendtide.events.texts import Texts
 from sendtide.sinks.predictions import prediction_records
 from sendtide.transport import BinaryColumn
 
@@ -83,7 +84,7 @@ def columns(messages):
     return Predictions(
         sources=sources,
         clients=clients,
-        ids=[m.id for m in messages],
+        ids=Texts.of(m.id for m in messages),
         source=np.array([hash_text(m.source) for m in messages], np.uint64),
         client=np.array([hash_text(m.client_id) for m in messages], np.uint64),
         recipient=np.array(

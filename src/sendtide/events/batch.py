@@ -6,13 +6,14 @@ of the few that must be written out again (clients, sources, segments, zones).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.creative import Creatives
+from sendtide.events.texts import Texts
 
 __all__ = ["EngagementBatch", "Names", "RequestBatch", "SendBatch"]
 
@@ -69,6 +70,19 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.offset)
 
+    def selected(self, keep: NDArray[np.bool_]) -> Self:
+        """The rows that `keep`, bool[n], marks."""
+        columns: dict[str, Any] = {}
+        for column in fields(self):
+            values = getattr(self, column.name)
+            if isinstance(values, Creatives):
+                columns[column.name] = values
+            elif isinstance(values, Texts):
+                columns[column.name] = values.selected(keep)
+            else:
+                columns[column.name] = values[keep]
+        return type(self)(**columns)
+
 
 @dataclass(slots=True, kw_only=True)
 class SendBatch(_Rows):
@@ -106,13 +120,13 @@ class EngagementBatch(_Rows):
 
 @dataclass(slots=True, kw_only=True)
 class RequestBatch(_Rows):
-    """Accepted rows of `email.requests`. ids: the request ids as text, for the answers."""
+    """Accepted rows of `email.requests`. ids: of the requests, for the answers."""
 
     window_start_ms: I64
     window_end_ms: I64
     zone: U64
     segment: U64
-    ids: list[str] = field(default_factory=list)
+    ids: Texts = field(default_factory=lambda: Texts.of([]))
 
 
 def empty_rows(**columns: tuple[type[Any], tuple[int, ...]]) -> dict[str, NDArray[Any]]:

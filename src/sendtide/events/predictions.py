@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import Names
+from sendtide.events.texts import Texts
 
 __all__ = ["LISTED_SLOTS", "NO_SLOT", "Predictions"]
 
@@ -32,7 +33,7 @@ class Predictions:
 
     sources: Names
     clients: Names
-    ids: list[str]
+    ids: Texts
     source: NDArray[np.uint64]
     client: NDArray[np.uint64]
     recipient: NDArray[np.uint64]

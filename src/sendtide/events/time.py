@@ -34,6 +34,8 @@ _PROBE_S: Final = 7 * 86_400
 every few months."""
 _EPOCH_HOUR_OF_WEEK: Final = 3 * 24
 """1970-01-01 was a Thursday."""
+_EVER: Final = (-(2**62), 2**62)
+"""Begin and end, in seconds, of what has none."""
 _SLOTS: Final = 4096
 """Size of the hash table of zones: a power of two, several times the ~600 names there are."""
 
@@ -101,8 +103,8 @@ def zone_transitions(name: str) -> tuple[I64, I64]:
 
 
 @njit(cache=True)
-def offset_at(starts: Any, offsets: Any, first: int, last: int, second: int) -> Any:
-    """Offset (seconds) at `second` from the periods `[first, last)`, sorted by start."""
+def _period_at(starts: Any, first: int, last: int, second: int) -> Any:
+    """Which of the periods `[first, last)`, sorted by start, holds `second`."""
     low, high = first, last
     while high - low > 1:
         middle = (low + high) >> 1
@@ -110,7 +112,13 @@ def offset_at(starts: Any, offsets: Any, first: int, last: int, second: int) -> 
             low = middle
         else:
             high = middle
-    return offsets[low]
+    return low
+
+
+@njit(cache=True)
+def offset_at(starts: Any, offsets: Any, first: int, last: int, second: int) -> Any:
+    """Offset (seconds) at `second` from the periods `[first, last)`, sorted by start."""
+    return offsets[_period_at(starts, first, last, second)]
 
 
 @njit(cache=True)
@@ -118,14 +126,24 @@ def _local_hours(
     times_ms: Any, zones: Any, codes: Any, bounds: Any, starts: Any, offsets: Any, hours: Any
 ) -> int:
     """Fill `hours`; return -1, or the first row whose zone is not in the table."""
+    # Slots of a window follow each other, mostly in one period of one zone: it is kept.
+    zone, begin, end, offset = np.uint64(0), _EVER[0], _EVER[1], np.int64(0)
     for row in range(len(times_ms)):
         second = times_ms[row] // 1000
-        if zones[row] != np.uint64(0):
-            slot = find_slot(codes, zones[row])
-            if codes[slot] == np.uint64(0):
-                return row
-            second += offset_at(starts, offsets, bounds[slot, 0], bounds[slot, 1], second)
-        hours[row] = (second // 3600 + _EPOCH_HOUR_OF_WEEK) % 168
+        if zones[row] != zone or not begin <= second < end:
+            zone, begin, end, offset = zones[row], _EVER[0], _EVER[1], np.int64(0)
+            if zone != np.uint64(0):
+                slot = find_slot(codes, zone)
+                if codes[slot] == np.uint64(0):
+                    return row
+                first, last = bounds[slot, 0], bounds[slot, 1]
+                period = _period_at(starts, first, last, second)
+                offset = offsets[period]
+                if period > first:
+                    begin = starts[period]
+                if period + 1 < last:
+                    end = starts[period + 1]
+        hours[row] = ((second + offset) // 3600 + _EPOCH_HOUR_OF_WEEK) % 168
     return -1
 
 

@@ -3,14 +3,12 @@
 A producer in Python spends most of its time on building one dict and one string per event. Here a
 row's text is a fixed sequence of fields, each a literal followed by a value taken from a column;
 one compiled loop writes all rows into one buffer, and a record is a slice of it.
-
-Rows are written a part at a time, so that the buffer stays in the processor's cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +23,7 @@ from sendtide.events.decimals import (
     write_double,
     write_single,
 )
+from sendtide.events.texts import Texts
 
 __all__ = ["ABSENT", "Field", "Records", "RowWriter", "cut", "decimal", "hexadecimal", "hundredths"]
 __all__ += ["literal", "number", "single", "text"]
@@ -49,8 +48,6 @@ _LONGEST: Final = {
     _SINGLE: LONGEST,
 }
 _HEX_DIGITS: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
-_PART_BYTES: Final = 1 << 20
-"""Room of the buffer, about: of the size of a second-level cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Field:
 
     before: bytes
     kind: int
-    choices: tuple[bytes, ...] = ()
+    choices: Texts = field(default_factory=lambda: Texts.of([]))
 
 
 def number(before: str) -> Field:
@@ -69,7 +66,8 @@ def number(before: str) -> Field:
 
 def text(before: str, choices: Sequence[str]) -> Field:
     """Take a column of indices into `choices`, whose spellings are written as they are."""
-    return Field(before.encode(), _TEXT, tuple(choice.encode() for choice in choices))
+    texts = choices if isinstance(choices, Texts) else Texts.of(choices)
+    return Field(before.encode(), _TEXT, texts)
 
 
 def hexadecimal(before: str) -> Field:
@@ -149,7 +147,7 @@ def _write(
     out: Any,
 ) -> Any:
     rows = columns.shape[1]
-    row_ends = np.empty(rows, np.int64)
+    starts = np.zeros(rows + 1, np.int64)
     doubles = columns.view(np.float64)
     at = 0
     for row in range(rows):
@@ -173,14 +171,18 @@ def _write(
                 at = write_double(out, at, doubles[f, row])
             elif kind == _SINGLE:
                 at = write_single(out, at, doubles[f, row])
-        row_ends[row] = at
-    return row_ends
+        starts[row + 1] = at
+    return starts
 
 
 def _joined(parts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     ends = np.zeros(len(parts) + 1, np.int64)
     np.cumsum([len(part) for part in parts], out=ends[1:])
     return np.frombuffer(b"".join(parts) or b" ", np.uint8), ends
+
+
+def _longest(texts: Texts) -> int:
+    return int(np.diff(texts.starts).max(initial=0))
 
 
 @njit(cache=True)
@@ -218,14 +220,14 @@ class RowWriter:
         self._takes = [f for f, field in enumerate(fields) if field.kind != _LITERAL]
         self._kinds = np.array([field.kind for field in fields], np.uint8)
         self._literals, self._ends = _joined([field.before for field in fields])
-        choices = [choice for field in fields for choice in field.choices]
-        self._pool, self._pool_ends = _joined(choices)
+        pool = Texts.joined(field.choices for field in fields)
+        self._pool, self._pool_ends = pool.data, pool.starts
         counts = [len(field.choices) for field in fields]
         self._counts = np.array(counts, np.int64)
         self._first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
         self._row_limit = sum(
             len(field.before)
-            + (max(map(len, field.choices)) if field.kind == _TEXT else _LONGEST[field.kind])
+            + (_longest(field.choices) if field.kind == _TEXT else _LONGEST[field.kind])
             for field in fields
         )
 
@@ -238,11 +240,22 @@ class RowWriter:
         Raises:
             ValueError: the number of columns, a text index or a decimal does not fit the fields.
         """
-        parts, starts = [np.zeros(0, np.uint8)], np.zeros(len(columns[0]) + 1, np.int64)
-        for first, data, ends in self._parts(columns):
-            starts[first + 1 : first + 1 + len(ends)] = ends + starts[first]
-            parts.append(data)
-        return np.concatenate(parts), starts
+        if len(columns) != len(self._takes):
+            msg = f"{len(columns)} columns given; the fields take {len(self._takes)}"
+            raise ValueError(msg)
+        values = self._values(columns)
+        out = np.empty(len(columns[0]) * self._row_limit, np.uint8)  # untouched pages cost nothing
+        starts = _write(
+            self._literals,
+            self._ends,
+            self._kinds,
+            values,
+            self._pool,
+            self._pool_ends,
+            self._first,
+            out,
+        )
+        return out[: starts[-1]], starts
 
     def write(self, *columns: NDArray[Any]) -> tuple[bytes, NDArray[np.int64]]:
         """As `column`: all rows' bytes, and the end of each."""
@@ -253,29 +266,6 @@ class RowWriter:
         """As `column`, cut into one byte string per row."""
         data, starts = self.column(*columns)
         return cut(data.tobytes(), starts[:-1], starts[1:])
-
-    def _parts(
-        self, columns: Sequence[NDArray[Any]]
-    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64]]]:
-        """First row, bytes and ends of the rows of each part."""
-        if len(columns) != len(self._takes):
-            msg = f"{len(columns)} columns given; the fields take {len(self._takes)}"
-            raise ValueError(msg)
-        most = max(1, _PART_BYTES // max(self._row_limit, 1))
-        out = np.empty(most * self._row_limit, np.uint8)
-        for first in range(0, len(columns[0]), most):
-            values = self._values([column[first : first + most] for column in columns])
-            ends = _write(
-                self._literals,
-                self._ends,
-                self._kinds,
-                values,
-                self._pool,
-                self._pool_ends,
-                self._first,
-                out,
-            )
-            yield first, out[: int(ends[-1])].copy(), ends
 
     def _values(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
         """(fields, rows) words: numbers, places of texts, the bits of doubles."""

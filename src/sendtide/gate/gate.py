@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Final, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sendtide.events.batch import EngagementBatch, Names, RequestBatch, SendBatch
-from sendtide.events.creative import Creatives
 from sendtide.events.hashing import find_slot, hash_identity, hash_text
 from sendtide.events.time import known_zones
 from sendtide.events.user_agents import AgentBook
@@ -91,20 +90,6 @@ def _zone_slots() -> U64:
     return slots
 
 
-def _selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
-    """The rows of `batch` that `keep` marks."""
-    columns: dict[str, Any] = {}
-    for column in fields(batch):
-        values = getattr(batch, column.name)
-        if isinstance(values, Creatives):
-            columns[column.name] = values
-        elif isinstance(values, list):
-            columns[column.name] = [values[row] for row in np.flatnonzero(keep).tolist()]
-        else:
-            columns[column.name] = values[keep]
-    return type(batch)(**columns)
-
-
 class Gate(ABC, Generic[Batch]):
     """Reads chunks of one topic. Deterministic: the same records give the same rows, always.
 
@@ -167,11 +152,11 @@ class Gate(ABC, Generic[Batch]):
                 status[row] = _TAKEN
         self._finish(batch)
         if refused:
-            batch = _selected(batch, status != UNSURE)
+            batch = batch.selected(status != UNSURE)
         return batch, refused
 
     def _finish(self, batch: Batch) -> None:
-        """Do what needs all rows; nothing, but for sends and engagements."""
+        """Do what needs all rows; nothing, unless a topic says so."""
 
     def _read_fast(self, batch: Batch, chunk: Chunk, status: NDArray[np.uint8]) -> None:
         names = self._spellings(len(status))

@@ -20,6 +20,7 @@ from sendtide.events.messages import (
     SendEvent,
     SendRequest,
 )
+from sendtide.events.texts import Texts
 from sendtide.events.user_agents import is_machine
 from sendtide.gate.authority import Event, read_tombstone
 from sendtide.gate.compiled import (
@@ -168,23 +169,23 @@ class RequestGate(Gate[RequestBatch]):
 
     def _allocate(self, offsets: I64, timestamps_ms: I64) -> RequestBatch:
         n = len(offsets)
+        self._data, self._ids = np.zeros(0, np.uint8), np.zeros((n, 2), np.int64)
+        self._spelled: dict[int, str] = {}
         return RequestBatch(
             **_common_columns(offsets, timestamps_ms),
             window_start_ms=np.zeros(n, np.int64),
             window_end_ms=np.zeros(n, np.int64),
             zone=np.zeros(n, np.uint64),
             segment=np.zeros(n, np.uint64),
-            ids=[""] * n,
+            ids=Texts.of([]),
         )
 
     def _decode(self, batch: RequestBatch, chunk: Chunk, common: Common, names: Spellings) -> None:
-        spans = np.zeros((len(batch), 2), np.int64)
         windows = (batch.window_start_ms, batch.window_end_ms)
-        columns = (batch.zone, batch.segment, *windows, spans)
+        columns = (batch.zone, batch.segment, *windows, self._ids)
         read_requests(chunk, self._fields, self._found, common, names, *columns)
-        data = chunk.data.tobytes()
-        for row in np.flatnonzero(common.status == READ).tolist():
-            batch.ids[row] = data[spans[row, 0] : spans[row, 1]].decode()
+        self._data = chunk.data
+        self._ids[common.status != READ] = 0  # the authority spells those
 
     def _write(self, batch: RequestBatch, row: int, event: Event) -> None:
         assert isinstance(event, SendRequest)
@@ -192,4 +193,11 @@ class RequestGate(Gate[RequestBatch]):
         batch.window_end_ms[row] = event.window_end_ms
         batch.zone[row] = self._learn(ZONE_NAME, event.timezone)
         batch.segment[row] = self._learn(SEGMENT, event.segment)
-        batch.ids[row] = event.id
+        self._spelled[row] = event.id
+
+    def _finish(self, batch: RequestBatch) -> None:
+        batch.ids = Texts.gathered(self._data, self._ids)
+        if self._spelled:
+            spelled = (self._spelled.get(row, told) for row, told in enumerate(batch.ids))
+            batch.ids = Texts.of(spelled)
+        self._data = np.zeros(0, np.uint8)

@@ -14,6 +14,7 @@ from sendtide.events.creative import Creatives
 from sendtide.events.hashing import hash_text
 from sendtide.events.messages import CONTENT_FIELDS, ENGAGEMENT_KINDS
 from sendtide.events.records import HOURS_PER_WEEK, SlotScores, intervals
+from sendtide.events.texts import Texts
 from sendtide.events.time import known_zones
 from sendtide.lab.people import Outcomes, People
 from sendtide.models import ModelDirectory
@@ -118,7 +119,7 @@ class Sendtide:
             window_end_ms=(slots[:, -1] + 1) * _HOUR_MS,
             zone=self._zones,
             segment=np.zeros(n, np.uint64),
-            ids=[str(i) for i in range(n)],
+            ids=Texts.of(str(i) for i in range(n)),
         )
         outcome = self._recipients.apply_requests(batch)
         parts = self._directory, self._names, self._sources

@@ -8,7 +8,6 @@ Keys are those of the requests: a recipient's answers are in order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +19,7 @@ from sendtide.events.hashing import ARMS
 from sendtide.events.messages import VERSION
 from sendtide.events.predictions import LISTED_SLOTS, NO_SLOT, Predictions
 from sendtide.events.records import TIERS
+from sendtide.events.texts import Texts
 from sendtide.events.wire import (
     ABSENT,
     Field,
@@ -36,6 +36,7 @@ __all__ = ["prediction_records"]
 
 Written = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
+_QUOTE, _BACKSLASH = b'"\\'
 _WHOSE: Final = {
     "recipient": " sends to this recipient, seen as one of its population",
     "segment": "no sends to this recipient yet: what its segment does",
@@ -137,9 +138,8 @@ def _spelled(codes: NDArray[np.uint64], names: Names) -> tuple[NDArray[np.int64]
     return places.reshape(-1), [names[code] for code in different.tolist()]
 
 
-def _escaped(ids: Sequence[str]) -> Sequence[str]:
+def _escaped(ids: Texts) -> Texts:
     """Texts without control characters, as they stand inside of a JSON string."""
-    together = "".join(ids)
-    if '"' not in together and "\\" not in together:
+    if not ((ids.data == _QUOTE) | (ids.data == _BACKSLASH)).any():
         return ids
-    return [msgspec.json.encode(identifier)[1:-1].decode() for identifier in ids]
+    return Texts.of(msgspec.json.encode(identifier)[1:-1].decode() for identifier in ids)

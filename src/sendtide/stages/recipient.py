@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -168,13 +167,11 @@ class RecipientStage(Stage[RecipientPartition]):
     def _answer(
         self, held: Held[RecipientPartition], batch: RequestBatch, outcome: Outcome
     ) -> Predictions:
-        taken = outcome.accepted
-        columns = {f.name: getattr(batch, f.name) for f in fields(batch)}
-        ids = [i for i, t in zip(columns.pop("ids"), taken.tolist(), strict=True) if t]
-        mine = RequestBatch(ids=ids, **{name: column[taken] for name, column in columns.items()})
-        people = outcome.people[taken]
+        taken, people = outcome.accepted, outcome.people
+        if not taken.all():
+            batch, people = batch.selected(taken), people[taken]
         names = self._clients, self._sources
-        return answers(held.state, mine, people, self._directory, *names)
+        return answers(held.state, batch, people, self._directory, *names)
 
     def _read(
         self, gate: Gate[Batch], held: Held[RecipientPartition], piece: Piece
