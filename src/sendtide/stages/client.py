@@ -152,7 +152,7 @@ class ClientStage(Stage[ClientPartition]):
         if self._log is not None and len(outcome.learned.label):
             _append(self._log, outcome.learned)
 
-    async def publish(self, held: Held[ClientPartition]) -> None:
+    async def publish(self, held: Held[ClientPartition], complete: bool) -> None:  # noqa: ARG002
         """Write summaries and counts to the sink, and changed models to their topic."""
         owner = self.owner(held)
         summaries = [self._summary(_fields(row)) for row in held.state.summaries()]

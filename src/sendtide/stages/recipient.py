@@ -51,6 +51,8 @@ __all__ = ["RecipientStage", "join_settings", "policy_settings"]
 Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
 _LIVE_MS = 60_000
 """Older events are history being replayed; their age says nothing about this worker's speed."""
+_REST = 4
+"""So many times as long as the last write of all clients' counts took, until the next."""
 _SLOTS_PER_WRITE = 20_000
 """Recipients scored and written in one go; bounds a write at about 5 MB."""
 
@@ -88,6 +90,7 @@ class RecipientStage(Stage[RecipientPartition]):
         self._name = name
         self._ages_s: list[NDArray[np.float64]] = []
         self._window_of: dict[int, int] = {}
+        self._counting, self._counting_s, self._count_at = True, 0.0, 0.0
         self._clients, self._sources = Names(), Names()
         self._segments, self._zones = Names(), Names()
         self._gates = self._make_gates()
@@ -207,7 +210,18 @@ class RecipientStage(Stage[RecipientPartition]):
 
     # -- what readers see ------------------------------------------------------------------------
 
-    async def publish(self, held: Held[RecipientPartition]) -> None:
+    async def publish_all(self) -> None:
+        """As every stage; of clients' counts no oftener than they can be written beside the rest.
+
+        With thousands of clients active at once these alone would keep a worker and Redis busy.
+        """
+        self._counting, self._counting_s = time.monotonic() >= self._count_at, 0.0
+        await super().publish_all()
+        if self._counting:
+            rest_s = _REST * self._counting_s - self._pipeline.redis.flush_interval_ms / 1000
+            self._count_at = time.monotonic() + rest_s
+
+    async def publish(self, held: Held[RecipientPartition], complete: bool) -> None:
         """Write changed recipients, then counts and freshness."""
         state, owner = held.state, self.owner(held)
         erased = state.take_erased()
@@ -227,14 +241,24 @@ class RecipientStage(Stage[RecipientPartition]):
                 raise
         counts = held.counts_now()
         if counts != held.published:
-            try:
-                await self.write(self._sink.write_counts, owner, self._counts(held))
-                await self.write(self._sink.write_freshness, owner, self._freshness(held))
-            except BaseException:
-                state.counters.mark_changed()
-                raise
+            await self.write(self._sink.write_counts, owner, self._totals(held))
             held.published = counts  # as written: more was counted while that was under way
+        if complete or self._counting:
+            await self._publish_clients(held)
         await self._close_window(held)
+
+    async def _publish_clients(self, held: Held[RecipientPartition]) -> None:
+        """Write clients' counts, and how fresh their sources are."""
+        began, owner = time.monotonic(), self.owner(held)
+        try:
+            if counts := self._client_counts(held):
+                await self.write(self._sink.write_counts, owner, counts)
+            if rows := self._freshness(held):
+                await self.write(self._sink.write_freshness, owner, rows)
+        except BaseException:
+            held.state.counters.mark_changed()
+            raise
+        self._counting_s += time.monotonic() - began
 
     def mark_all_changed(self, held: Held[RecipientPartition]) -> None:
         """All recipients, all counts, and those that were erased once more."""
@@ -288,22 +312,24 @@ class RecipientStage(Stage[RecipientPartition]):
             recipients=recipients,
         )
 
-    def _counts(self, held: Held[RecipientPartition]) -> list[PartitionCounts]:
-        """Absolute counts of the partition, over all clients and per client."""
-        rows = [
+    def _totals(self, held: Held[RecipientPartition]) -> list[PartitionCounts]:
+        """Absolute counts of the partition, over all clients."""
+        return [
             PartitionCounts(client_id=None, topic=topic, partition=held.number, counts=dict(table))
             for topic, table in held.counts.items()
         ]
-        for client, topic, counts in held.state.counters.take_clients():
-            rows.append(
-                PartitionCounts(
-                    client_id=self._clients[client],
-                    topic=self.topics[topic],
-                    partition=held.number,
-                    counts=counts,
-                )
+
+    def _client_counts(self, held: Held[RecipientPartition]) -> list[PartitionCounts]:
+        """Absolute counts of the partition, of clients for whom they changed."""
+        return [
+            PartitionCounts(
+                client_id=self._clients[client],
+                topic=self.topics[topic],
+                partition=held.number,
+                counts=counts,
             )
-        return rows
+            for client, topic, counts in held.state.counters.take_clients()
+        ]
 
     def _freshness(self, held: Held[RecipientPartition]) -> list[SourceFreshness]:
         as_of_ms = time.time_ns() // 1_000_000

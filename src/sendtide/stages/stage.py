@@ -113,8 +113,11 @@ class Stage(ABC, Generic[State]):
         """Change the state by one piece; return what is to be sent."""
 
     @abstractmethod
-    async def publish(self, held: Held[State]) -> None:
-        """Write what changed to the sink; what could not be written counts as changed again."""
+    async def publish(self, held: Held[State], complete: bool) -> None:
+        """Write what changed to the sink; what could not be written counts as changed again.
+
+        complete: all of it, also what may wait for the next time because it costs much.
+        """
 
     @abstractmethod
     def mark_all_changed(self, held: Held[State]) -> None:
@@ -275,15 +278,16 @@ class Stage(ABC, Generic[State]):
         await self._look_for_losses(tuple(self.held.values()))
         for held in tuple(self.held.values()):
             try:
-                await self.make_visible(held)
+                await self.make_visible(held, complete=False)
             except Unavailable as error:
                 logger.warning("%s/%d is not published yet: %s", self.group, held.number, error)
 
-    async def make_visible(self, held: Held[State]) -> None:
+    async def make_visible(self, held: Held[State], *, complete: bool = True) -> None:
         """Publish a partition, all of it if the sink has lost some; never beside another attempt.
 
-        Whoever returns from here finds visible all that had been applied before: had another
-        attempt taken what changed and not yet written it, this one would have waited for it.
+        Whoever returns from here finds visible all that had been applied before (what may wait
+        only if it is to be `complete`): had another attempt taken what changed and not yet written
+        it, this one would have waited for it.
 
         Raises:
             Unavailable: the sink does not answer; it is tried again with the next attempt.
@@ -297,7 +301,7 @@ class Stage(ABC, Generic[State]):
                 try:
                     if anew:
                         self.mark_all_changed(held)
-                    await self.publish(held)
+                    await self.publish(held, complete or anew)
                     if anew and not held.forgotten:
                         await self.write(self._sink.repaired, self.owner(held))
                 except BaseException:
