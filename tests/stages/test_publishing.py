@@ -26,9 +26,12 @@ NOW_MS = 1_790_000_000_000
 
 
 class Store(MemoryStore):
-    """Does `before` once, ahead of the next write of counts; `ahead`, of recipients."""
+    """Does `before` once, ahead of the next write of totals; `ahead`, of recipients; `beside`, of
+    clients' counts.
+    """
 
     before: Callable[[], None] | None = None
+    beside: Callable[[], None] | None = None
     ahead: Callable[[], None] | None = None
 
     def write_recipients(self, *arguments: Any) -> None:
@@ -38,12 +41,15 @@ class Store(MemoryStore):
             ahead()
         super().write_recipients(*arguments)
 
-    def write_counts(self, *arguments: Any) -> None:
+    def write_counts(self, owner: Any, rows: Any) -> None:
         """As the parent."""
-        before, self.before = self.before, None
+        if rows[0].client_id is None:
+            before, self.before = self.before, None
+        else:
+            before, self.beside = self.beside, None
         if before is not None:
             before()
-        super().write_counts(*arguments)
+        super().write_counts(owner, rows)
 
 
 class Log:
@@ -132,17 +138,39 @@ def test_what_is_counted_during_a_write_is_published_by_the_next(tmp_path):
     assert run(scenario, str(tmp_path)) == 2
 
 
-def test_counts_that_could_not_be_written_are_written_later(tmp_path):
+@pytest.mark.parametrize("when", ["before", "beside"])
+def test_counts_that_could_not_be_written_are_written_later(tmp_path, when):
     """A server that is away for a moment loses no client's counts."""
 
     async def scenario(stage: RecipientStage, store: Store) -> None:
         def away() -> None:
             raise Unavailable("away")
 
-        store.before = away
+        setattr(store, when, away)
         await stage.publish_all()
+        assert store.counts("c1") == {}
 
     assert run(scenario, str(tmp_path)) == 1
+
+
+def test_clients_counts_rest_after_a_write_that_took_long(tmp_path):
+    """Totals do not wait for them, and a snapshot waits for all."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        def told() -> tuple[int, int]:
+            tables = store.totals(), store.counts("c1")
+            total, client = (table["email.sends"]["applied"] for table in tables)
+            return total, client
+
+        store.beside = lambda: time.sleep(1.0)
+        await stage.publish_all()
+        await stage.consume(stream(chunk(1)))
+        await stage.publish_all()
+        assert told() == (2, 1)
+        await stage.write_down_all()
+        assert told() == (2, 2)
+
+    assert run(scenario, str(tmp_path)) == 2
 
 
 def test_a_snapshot_waits_for_what_another_attempt_has_taken_to_publish(tmp_path):
