@@ -92,11 +92,13 @@ class ModelFeed:
                     logger.warning("%s does not exist yet", self._topic)
                     self._stopping.wait(1.0)
                     continue
-                self._consumer.assign(partitions)
-                return {
+                # Asked one by one, and each would wait behind a fetch that waits for records.
+                ends = {
                     p.partition: self._consumer.get_watermark_offsets(p, timeout=5)[1]
                     for p in partitions
                 }
+                self._consumer.assign(partitions)
+                return ends
             except KafkaException as error:
                 logger.warning("%s cannot be read yet: %s", self._topic, error)
                 self._stopping.wait(1.0)
