@@ -1,6 +1,7 @@
 """Columns are written as the bytes a JSON library would read back, and records stay in order."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -65,6 +66,19 @@ def test_rows_read_back_as_their_values(rows):
         assert body["money"] == pytest.approx(money / 100, abs=1e-9)
         assert body.get("maybe") == perhaps
         assert body.get("double") == double
+
+
+def test_a_long_text_takes_its_room_once():
+    """Room for the longest in every row would be a thousand times what is written."""
+    choices = ["", "x" * 1_000_000]
+    places = np.zeros(20_000, np.int64)
+    places[[0, 7]] = 1, ABSENT
+    data, starts = RowWriter([text("<", choices), literal(">")]).column(places)
+    assert data.base.nbytes < 1_100_000
+    lines = [data[a:b].tobytes() for a, b in pairwise(starts.tolist())]
+    assert lines[:2] == [b"<" + b"x" * 1_000_000 + b">", b"<>"]
+    assert lines[7] == b">"
+    assert set(lines[8:]) == {b"<>"}
 
 
 def test_columns_that_do_not_fit_are_refused():

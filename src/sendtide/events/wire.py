@@ -41,6 +41,7 @@ _SINGLE: Final = 6
 _MOST_DIGITS: Final = 19
 _LONGEST: Final = {
     _NUMBER: 20,
+    _TEXT: 0,  # counted apart
     _HEX: 16,
     _HUNDREDTHS: 21,
     _LITERAL: 0,
@@ -181,10 +182,6 @@ def _joined(parts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64
     return np.frombuffer(b"".join(parts) or b" ", np.uint8), ends
 
 
-def _longest(texts: Texts) -> int:
-    return int(np.diff(texts.starts).max(initial=0))
-
-
 @njit(cache=True)
 def _bits(column: Any, out: Any) -> int:
     """Fill `out` (n,) with the words that hold doubles; return the first that cannot be written.
@@ -225,11 +222,7 @@ class RowWriter:
         counts = [len(field.choices) for field in fields]
         self._counts = np.array(counts, np.int64)
         self._first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
-        self._row_limit = sum(
-            len(field.before)
-            + (_longest(field.choices) if field.kind == _TEXT else _LONGEST[field.kind])
-            for field in fields
-        )
+        self._row_limit = sum(len(field.before) + _LONGEST[field.kind] for field in fields)
 
     def column(self, *columns: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Write n rows; one column of n for each field that takes one.
@@ -244,7 +237,7 @@ class RowWriter:
             msg = f"{len(columns)} columns given; the fields take {len(self._takes)}"
             raise ValueError(msg)
         values = self._values(columns)
-        out = np.empty(len(columns[0]) * self._row_limit, np.uint8)  # untouched pages cost nothing
+        out = np.empty(self._room(values), np.uint8)  # pages that stay untouched cost nothing
         starts = _write(
             self._literals,
             self._ends,
@@ -278,6 +271,14 @@ class RowWriter:
             if self._kinds[f] == _TEXT:
                 _refuse_places(values[f], self._counts[f])
         return values
+
+    def _room(self, values: NDArray[np.int64]) -> int:
+        """Bytes that these rows take at most; a long text counts where it is, not for all rows."""
+        lengths, room = np.diff(self._pool_ends), int(values.shape[1] * self._row_limit)
+        for f in np.flatnonzero(self._kinds == _TEXT).tolist():
+            places = values[f][values[f] != ABSENT]
+            room += int(lengths[self._first[f] + places].sum())
+        return room
 
 
 def _refuse_sizes(column: NDArray[Any], row: int) -> None:
