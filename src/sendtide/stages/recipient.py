@@ -51,7 +51,7 @@ __all__ = ["RecipientStage", "join_settings", "policy_settings"]
 Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
 _LIVE_MS = 60_000
 """Older events are history being replayed; their age says nothing about this worker's speed."""
-_REST = 4
+_REST = 2
 """So many times as long as the last write of all clients' counts took, until the next."""
 _SLOTS_PER_WRITE = 20_000
 """Recipients scored and written in one go; bounds a write at about 5 MB."""
