@@ -136,6 +136,19 @@ def test_a_request_keeps_the_text_of_its_id(compiled):
 
 
 @BOTH
+def test_ids_stay_beside_their_rows(compiled):
+    """Fast ones, those that the authority reads and refused ones in turn, chunk after chunk."""
+    gate = make_gate(RequestGate, compiled=compiled)
+    for number in range(3):
+        ids = [f"{number}-{n}" + ('"' if n % 4 == 1 else "") for n in range(20)]
+        values = [b"{" if n % 5 == 3 else encoded(REQUEST, id=ids[n]) for n in range(20)]
+        batch, refused = read(gate, values)
+        assert [one.row for one in refused] == [3, 8, 13, 18]
+        assert list(batch.ids) == [told for n, told in enumerate(ids) if n % 5 != 3]
+        assert batch.identity.tolist() == [hash_identity("esp-main", told) for told in batch.ids]
+
+
+@BOTH
 def test_absent_and_null_optional_fields_are_zero_or_nan(compiled):
     """Both spellings of "not there" give the same row."""
     optional = ("campaign_id", "segment", "timezone", *CONTENT_LIMITS)

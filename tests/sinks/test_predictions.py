@@ -24,9 +24,8 @@ SLOT = st.builds(
     hour_of_week=st.integers(0, 167),
     open_probability=CHANCE,
 )
-TEXT = st.text(
-    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\x7f"), min_size=1
-)
+PRINTABLE = st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\x7f")
+TEXT = st.text(PRINTABLE, min_size=1, max_size=128)
 HOW = {
     "control": "slot drawn uniformly from the window: control group",
     "explore": "slot sampled by how likely it is to be the best",

@@ -173,6 +173,39 @@ def test_clients_counts_rest_after_a_write_that_took_long(tmp_path):
     assert run(scenario, str(tmp_path)) == 2
 
 
+def test_a_window_that_ends_in_a_rest_takes_no_reader_its_lags(tmp_path):
+    """Freshness is written before the window's lags are forgotten."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        store.beside = lambda: time.sleep(1.0)
+        await stage.publish_all()
+        await stage.consume(stream(chunk(1)))
+        stage._window_of[0] -= stage._pipeline.windows.size_ms
+        await stage.publish_all()
+        stage._count_at = 0.0
+        await stage.publish_all()
+        [row] = store.freshness("c1")
+        assert row.lag_p50_s is not None
+
+    assert run(scenario, str(tmp_path)) == 2
+
+
+def test_a_failure_rests_too_but_not_for_long(tmp_path):
+    """A server that is slow to refuse is not asked five times a second; nor left alone for long."""
+
+    async def scenario(stage: RecipientStage, store: Store) -> None:
+        def away() -> None:
+            time.sleep(1.0)
+            raise Unavailable("away")
+
+        store.beside = away
+        await stage.publish_all()
+        assert 0.5 < stage._count_at - time.monotonic() <= 1.0
+        stage._count_at = 0.0
+
+    assert run(scenario, str(tmp_path)) == 1
+
+
 def test_a_snapshot_waits_for_what_another_attempt_has_taken_to_publish(tmp_path):
     """Had that failed after the snapshot, a crash would leave its recipients stale for good."""
 

@@ -65,6 +65,14 @@ class Texts(Sequence[str]):
         row = range(len(self))[row]
         return self.data[self.starts[row] : self.starts[row + 1]].tobytes().decode()
 
+    def replaced(self, rows: I64, strings: Iterable[str]) -> Self:
+        """The same with others in these rows."""
+        others = type(self).of(strings)
+        spans = np.stack([self.starts[:-1], self.starts[1:]], axis=1)
+        spans[rows, 0], spans[rows, 1] = others.starts[:-1], others.starts[1:]
+        spans[rows] += len(self.data)
+        return type(self).gathered(np.concatenate([self.data, others.data]), spans)
+
     def selected(self, keep: NDArray[np.bool_]) -> Self:
         """The strings that `keep`, bool[n], marks."""
         spans = np.stack([self.starts[:-1], self.starts[1:]], axis=1)

@@ -237,7 +237,7 @@ class RowWriter:
             msg = f"{len(columns)} columns given; the fields take {len(self._takes)}"
             raise ValueError(msg)
         values = self._values(columns)
-        out = np.empty(self._room(values), np.uint8)  # pages that stay untouched cost nothing
+        out = np.empty(self._room(values), np.uint8)
         starts = _write(
             self._literals,
             self._ends,
@@ -248,7 +248,8 @@ class RowWriter:
             self._first,
             out,
         )
-        return out[: starts[-1]], starts
+        out.resize(int(starts[-1]), refcheck=False)
+        return out, starts
 
     def write(self, *columns: NDArray[Any]) -> tuple[bytes, NDArray[np.int64]]:
         """As `column`: all rows' bytes, and the end of each."""

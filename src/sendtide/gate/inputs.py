@@ -167,10 +167,19 @@ class RequestGate(Gate[RequestBatch]):
 
     event = SendRequest
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._begin(0)
+
+    def _begin(self, rows: int) -> None:
+        """No ids yet: a chunk's bytes, where they lie in these, and those the authority spells."""
+        self._data: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._ids: NDArray[np.int64] = np.zeros((rows, 2), np.int64)
+        self._spelled: dict[int, str] = {}
+
     def _allocate(self, offsets: I64, timestamps_ms: I64) -> RequestBatch:
         n = len(offsets)
-        self._data, self._ids = np.zeros(0, np.uint8), np.zeros((n, 2), np.int64)
-        self._spelled: dict[int, str] = {}
+        self._begin(n)
         return RequestBatch(
             **_common_columns(offsets, timestamps_ms),
             window_start_ms=np.zeros(n, np.int64),
@@ -198,6 +207,6 @@ class RequestGate(Gate[RequestBatch]):
     def _finish(self, batch: RequestBatch) -> None:
         batch.ids = Texts.gathered(self._data, self._ids)
         if self._spelled:
-            spelled = (self._spelled.get(row, told) for row, told in enumerate(batch.ids))
-            batch.ids = Texts.of(spelled)
-        self._data = np.zeros(0, np.uint8)
+            rows = np.fromiter(self._spelled, np.int64, len(self._spelled))
+            batch.ids = batch.ids.replaced(rows, self._spelled.values())
+        self._begin(0)

@@ -41,7 +41,6 @@ _SEGMENT_COLUMNS: Final = (
     *("segments", "segment_exposures", "segment_opens", "segment_rhythms", "segment_corrections"),
 )
 _FIRST_ROWS: Final = 64
-_ODD: Final = np.uint64(0x9E3779B97F4A7C15)  # a bijection on 64-bit words
 
 
 class ModelDirectory:
@@ -153,7 +152,7 @@ class ModelDirectory:
         recipient's own rates, shrunk, else the usual ones.
         """
         with self._lock:
-            rows = self._clients.find(clients).astype(np.int32)
+            rows = self._clients.find(clients, np.zeros_like(clients)).astype(np.int32)
             x = self._rates.features(rows, history, content)
             return self._bank.predict(rows, x, times_ms, targets).astype(np.float32)
 
@@ -164,11 +163,11 @@ class ModelDirectory:
             the m rows of these, and (n,) which of them is each one's. Whoever computes without the
             lock takes copies of the m: the feed writes into the tables meanwhile.
         """
-        rows = self._populations.find(_words(clients, segments))
+        rows = self._populations.find(clients, segments)
         unknown = rows == 0
-        rows[unknown] = self._populations.find(clients[unknown])
-        used, which = distinct(rows, len(self._tiers))
-        return used, which
+        rows[unknown] = self._populations.find(clients[unknown], np.zeros_like(clients[unknown]))
+        found: tuple[NDArray[np.int64], NDArray[np.int64]] = distinct(rows, len(self._tiers))
+        return found
 
     def _take_totals(self, state: ModelState) -> None:
         if not self._pool_clients:
@@ -202,8 +201,7 @@ class ModelDirectory:
         version: int,
     ) -> int:
         """Keep a population's numbers; return its row, 0 for the key (0, 0)."""
-        [word] = _words(*np.array(key, np.uint64)[:, None]).tolist()
-        row = self._populations.add(word) if key[0] else 0
+        row = self._populations.add(*key) if key[0] else 0
         self._shares = _grown(self._shares, row, 0.0)
         self._log_shares = _grown(self._log_shares, row, 0.0)
         self._factors = _grown(self._factors, row, 1.0)
@@ -225,11 +223,6 @@ class ModelDirectory:
         except (KeyError, ValueError) as error:
             msg = f"the propensities of {state.client_id!r} do not fit this build: {error!r}"
             raise CorruptData(msg) from error
-
-
-def _words(clients: Any, segments: Any) -> Any:
-    """One key for both hashes; that of a client itself where the segment is 0."""
-    return clients ^ (segments * _ODD)
 
 
 def _grown(array: NDArray[Any], row: int, fill: float) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Rows of a bank's tables by a 64-bit key, looked up for whole columns."""
+"""Rows of a bank's tables by a pair of hashes, looked up for whole columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sendtide.events.hashing import find_slot
+from sendtide.events.hashing import mix
 
 __all__ = ["RowIndex", "distinct"]
 
@@ -19,46 +19,59 @@ _SMALLEST: Final = 64
 
 
 class RowIndex:
-    """Keys are hashes other than 0; their rows count from 1, row 0 is of keys not known."""
+    """Rows count from 1 in the order in which their keys come; row 0 is of keys not known.
+
+    An open-addressing table with both words of each key: names that share one are told apart.
+    """
 
     def __init__(self) -> None:
-        self._keys: U64 = np.zeros(_SMALLEST, np.uint64)
+        self._keys: U64 = np.zeros((_SMALLEST, 2), np.uint64)
         self._rows: I64 = np.zeros(_SMALLEST, np.int64)
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, key: int) -> int:
+    def add(self, first: int, second: int = 0) -> int:
         """The row of a key, the next one if it has none."""
-        slot = find_slot(self._keys, np.uint64(key))
+        slot = _slot(self._keys, self._rows, np.uint64(first), np.uint64(second))
         if not self._rows[slot]:
             self._count += 1
-            self._keys[slot], self._rows[slot] = key, self._count
-            if 2 * self._count >= len(self._keys):
+            self._keys[slot], self._rows[slot] = (first, second), self._count
+            if 2 * self._count >= len(self._rows):
                 self._grow()
-                slot = find_slot(self._keys, np.uint64(key))
+            return self._count
         return int(self._rows[slot])
 
-    def find(self, keys: U64) -> I64:
+    def find(self, first: U64, second: U64) -> I64:
         """Rows of n keys, int64[n]."""
-        return np.asarray(_find(self._keys, self._rows, keys))
+        return np.asarray(_find(self._keys, self._rows, first, second))
 
     def _grow(self) -> None:
-        known = self._keys != 0
+        known = self._rows != 0
         keys, rows = self._keys[known], self._rows[known]
-        self._keys = np.zeros(2 * len(self._keys), np.uint64)
+        self._keys = np.zeros((2 * len(self._keys), 2), np.uint64)
         self._rows = np.zeros(len(self._keys), np.int64)
         for key, row in zip(keys, rows, strict=True):
-            slot = find_slot(self._keys, key)
+            slot = _slot(self._keys, self._rows, *key)
             self._keys[slot], self._rows[slot] = key, row
 
 
 @njit(cache=True)
-def _find(keys: Any, rows: Any, wanted: Any) -> Any:
-    found = np.empty(len(wanted), np.int64)
-    for i in range(len(wanted)):
-        found[i] = rows[find_slot(keys, wanted[i])]
+def _slot(keys: Any, rows: Any, first: Any, second: Any) -> Any:
+    """Slot of a key, or of the free place where it would go."""
+    mask = np.int64(len(rows) - 1)
+    slot = np.int64(mix(first ^ mix(second))) & mask
+    while rows[slot] != 0 and (keys[slot, 0] != first or keys[slot, 1] != second):
+        slot = (slot + 1) & mask
+    return slot
+
+
+@njit(cache=True)
+def _find(keys: Any, rows: Any, first: Any, second: Any) -> Any:
+    found = np.empty(len(first), np.int64)
+    for i in range(len(first)):
+        found[i] = rows[_slot(keys, rows, first[i], second[i])]
     return found
 
 

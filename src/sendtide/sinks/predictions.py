@@ -140,6 +140,8 @@ def _spelled(codes: NDArray[np.uint64], names: Names) -> tuple[NDArray[np.int64]
 
 def _escaped(ids: Texts) -> Texts:
     """Texts without control characters, as they stand inside of a JSON string."""
-    if not ((ids.data == _QUOTE) | (ids.data == _BACKSLASH)).any():
+    places = np.flatnonzero((ids.data == _QUOTE) | (ids.data == _BACKSLASH))
+    if not len(places):
         return ids
-    return Texts.of(msgspec.json.encode(identifier)[1:-1].decode() for identifier in ids)
+    rows = np.unique(np.searchsorted(ids.starts, places, "right") - 1)
+    return ids.replaced(rows, (msgspec.json.encode(ids[row])[1:-1].decode() for row in rows))

@@ -52,7 +52,8 @@ Batch = TypeVar("Batch", SendBatch, EngagementBatch, RequestBatch)
 _LIVE_MS = 60_000
 """Older events are history being replayed; their age says nothing about this worker's speed."""
 _REST = 2
-"""So many times as long as the last write of all clients' counts took, until the next."""
+"""Clients' counts rest so many times as long as the last write of them took, a second at most
+unless `publish.metrics` says otherwise."""
 _SLOTS_PER_WRITE = 20_000
 """Recipients scored and written in one go; bounds a write at about 5 MB."""
 
@@ -211,7 +212,7 @@ class RecipientStage(Stage[RecipientPartition]):
     # -- what readers see ------------------------------------------------------------------------
 
     async def publish_all(self) -> None:
-        """As every stage; of clients' counts no oftener than they can be written beside the rest.
+        """As every stage; clients' counts rest after a write that took long.
 
         With thousands of clients active at once these alone would keep a worker and Redis busy.
         """
@@ -219,10 +220,11 @@ class RecipientStage(Stage[RecipientPartition]):
         await super().publish_all()
         if self._counting:
             rest_s = _REST * self._counting_s - self._pipeline.redis.flush_interval_ms / 1000
-            self._count_at = time.monotonic() + rest_s
+            longest_s = self._pipeline.publish.metrics_ms / 1000
+            self._count_at = time.monotonic() + min(rest_s, longest_s)
 
     async def publish(self, held: Held[RecipientPartition], complete: bool) -> None:
-        """Write changed recipients, then counts and freshness."""
+        """Write changed recipients, then counts; clients' if it is their turn, or a window ends."""
         state, owner = held.state, self.owner(held)
         erased = state.take_erased()
         if len(erased[0]):
@@ -243,9 +245,11 @@ class RecipientStage(Stage[RecipientPartition]):
         if counts != held.published:
             await self.write(self._sink.write_counts, owner, self._totals(held))
             held.published = counts  # as written: more was counted while that was under way
-        if complete or self._counting:
+        over = self._window_is_over(held)
+        if complete or self._counting or over:
             await self._publish_clients(held)
-        await self._close_window(held)
+        if over:
+            await self._close_window(held)
 
     async def _publish_clients(self, held: Held[RecipientPartition]) -> None:
         """Write clients' counts, and how fresh their sources are."""
@@ -258,20 +262,26 @@ class RecipientStage(Stage[RecipientPartition]):
         except BaseException:
             held.state.counters.mark_changed()
             raise
-        self._counting_s += time.monotonic() - began
+        finally:
+            self._counting_s += time.monotonic() - began
 
     def mark_all_changed(self, held: Held[RecipientPartition]) -> None:
         """All recipients, all counts, and those that were erased once more."""
         held.state.mark_all_changed()
         held.published = {}
 
+    def _window_is_over(self, held: Held[RecipientPartition]) -> bool:
+        size_ms, now_ms = self._pipeline.windows.size_ms, time.time_ns() // 1_000_000
+        start_ms = self._window_of.setdefault(held.number, now_ms // size_ms * size_ms)
+        return now_ms >= start_ms + size_ms
+
     async def _close_window(self, held: Held[RecipientPartition]) -> None:
         """Once a window, say how fresh each source was in it; a lost message is not repeated."""
         size_ms, now_ms = self._pipeline.windows.size_ms, time.time_ns() // 1_000_000
-        start_ms = self._window_of.setdefault(held.number, now_ms // size_ms * size_ms)
-        if now_ms < start_ms + size_ms:
-            return
-        self._window_of[held.number] = now_ms // size_ms * size_ms
+        start_ms, self._window_of[held.number] = (
+            self._window_of[held.number],
+            now_ms // size_ms * size_ms,
+        )
         rows = held.state.counters.close_window()
         seen = [self._source_freshness(held.number, row, now_ms) for row in rows]
         made = freshness_metrics(seen, [row.events for row in rows], start_ms, now_ms)

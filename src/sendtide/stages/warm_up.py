@@ -61,6 +61,7 @@ def warm_up(pipeline: Pipeline) -> None:
     records(state.live(state.take_changed()[0]), state.policy, directory, 0, 0)
     asked = _read(gates[2], _requests(late_ms))
     people = state.apply_requests(asked).people
+    asked.selected(people >= 0)
     prediction_records(answers(state, asked, people, directory, names["clients"], names["sources"]))
 
 

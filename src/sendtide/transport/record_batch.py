@@ -42,7 +42,7 @@ class BinaryColumn:
     @classmethod
     def full(cls, data: NDArray[np.uint8], starts: I64) -> Self:
         """Rows none of which is null."""
-        return cls(data, starts, np.zeros(len(starts) - 1, np.bool_))
+        return cls(np.ascontiguousarray(data), starts, np.zeros(len(starts) - 1, np.bool_))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -73,8 +73,15 @@ class BinaryColumn:
             yield None if null else data[start:end]
 
     def part(self, rows: slice) -> Self:
-        """Consecutive rows, without copying."""
-        first, end, _ = rows.indices(len(self))
+        """Consecutive rows, without copying.
+
+        Raises:
+            ValueError: they are not consecutive.
+        """
+        first, end, step = rows.indices(len(self))
+        if step != 1:
+            msg = f"every {step}th row is no part of a column"
+            raise ValueError(msg)
         return type(self)(self.data, self.starts[first : max(first, end) + 1], self.nulls[rows])
 
     @property

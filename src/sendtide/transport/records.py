@@ -29,11 +29,18 @@ class Record(NamedTuple):
 
 
 class KeyedRecords(Sequence[Record]):
-    """n records in two columns, for whoever sends so many that an object for each would cost."""
+    """n records in two columns, for whoever sends so many that an object for each would cost.
+
+    Raises:
+        ValueError: the columns differ in length.
+    """
 
     __slots__ = ("keys", "values")
 
     def __init__(self, values: BinaryColumn, keys: BinaryColumn) -> None:
+        if len(values) != len(keys):
+            msg = f"{len(values)} values, and {len(keys)} keys for them"
+            raise ValueError(msg)
         self.values, self.keys = values, keys
 
     def __len__(self) -> int:
