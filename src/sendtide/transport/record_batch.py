@@ -80,7 +80,7 @@ class BinaryColumn:
         """
         first, end, step = rows.indices(len(self))
         if step != 1:
-            msg = f"every {step}th row is no part of a column"
+            msg = f"a part of a column is of consecutive rows; a step of {step} was asked for"
             raise ValueError(msg)
         return type(self)(self.data, self.starts[first : max(first, end) + 1], self.nulls[rows])
 
