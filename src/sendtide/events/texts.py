@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Texts"]
+__all__ = ["Texts", "copied"]
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -40,7 +40,7 @@ class Texts(Sequence[str]):
         starts = np.zeros(len(spans) + 1, np.int64)
         np.cumsum(spans[:, 1] - spans[:, 0], out=starts[1:])
         out = np.empty(starts[-1], np.uint8)
-        _gather(data, spans, starts, out)
+        _gather(data, spans, out)
         return cls(out, starts)
 
     @classmethod
@@ -80,7 +80,20 @@ class Texts(Sequence[str]):
 
 
 @njit(cache=True)
-def _gather(data: Any, spans: Any, starts: Any, out: Any) -> None:
+def copied(out: Any, at: int, pool: Any, start: int, end: int) -> int:
+    """Copy bytes to `out` from `at` on; return where they end.
+
+    Places are unsigned: numba lets a signed one count from the end, which keeps the loop from being
+    done many bytes at once.
+    """
+    to, origin = np.uint64(at), np.uint64(start)
+    for i in range(np.uint64(end - start)):
+        out[to + i] = pool[origin + i]
+    return at + end - start
+
+
+@njit(cache=True)
+def _gather(data: Any, spans: Any, out: Any) -> None:
+    at = 0
     for i in range(len(spans)):
-        for k in range(spans[i, 1] - spans[i, 0]):
-            out[starts[i] + k] = data[spans[i, 0] + k]
+        at = copied(out, at, data, spans[i, 0], spans[i, 1])

@@ -23,7 +23,7 @@ from sendtide.events.decimals import (
     write_double,
     write_single,
 )
-from sendtide.events.texts import Texts
+from sendtide.events.texts import Texts, copied
 
 __all__ = ["ABSENT", "Field", "Records", "RowWriter", "cut", "decimal", "hexadecimal", "hundredths"]
 __all__ += ["literal", "number", "single", "text"]
@@ -100,19 +100,6 @@ def literal(only: str) -> Field:
 
 
 @njit(cache=True)
-def _copy(out: Any, at: int, pool: Any, start: int, end: int) -> int:
-    """Copy bytes to `out` from `at` on; return where they end.
-
-    Places are unsigned: numba lets a signed one count from the end, which keeps the loop from being
-    done many bytes at once.
-    """
-    to, origin = np.uint64(at), np.uint64(start)
-    for i in range(np.uint64(end - start)):
-        out[to + i] = pool[origin + i]
-    return at + end - start
-
-
-@njit(cache=True)
 def _digits(out: Any, at: int, value: int) -> int:
     if value < 0:
         out[at] = 45
@@ -156,12 +143,12 @@ def _write(
             kind, value = kinds[f], columns[f, row]
             if value == ABSENT and kind != _HEX:
                 continue
-            at = _copy(out, at, literals, ends[f], ends[f + 1])
+            at = copied(out, at, literals, ends[f], ends[f + 1])
             if kind == _NUMBER:
                 at = _digits(out, at, value)
             elif kind == _TEXT:
                 choice = first[f] + value
-                at = _copy(out, at, pool, pool_ends[choice], pool_ends[choice + 1])
+                at = copied(out, at, pool, pool_ends[choice], pool_ends[choice + 1])
             elif kind == _HEX:
                 at = _word(out, at, value)
             elif kind == _HUNDREDTHS:
