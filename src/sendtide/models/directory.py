@@ -152,7 +152,7 @@ class ModelDirectory:
         recipient's own rates, shrunk, else the usual ones.
         """
         with self._lock:
-            rows = self._clients.find(clients, np.zeros_like(clients)).astype(np.int32)
+            rows = self._clients.find(clients).astype(np.int32)
             x = self._rates.features(rows, history, content)
             return self._bank.predict(rows, x, times_ms, targets).astype(np.float32)
 
@@ -165,7 +165,7 @@ class ModelDirectory:
         """
         rows = self._populations.find(clients, segments)
         unknown = rows == 0
-        rows[unknown] = self._populations.find(clients[unknown], np.zeros_like(clients[unknown]))
+        rows[unknown] = self._populations.find(clients[unknown])
         found: tuple[NDArray[np.int64], NDArray[np.int64]] = distinct(rows, len(self._tiers))
         return found
 

@@ -43,8 +43,10 @@ class RowIndex:
             return self._count
         return int(self._rows[slot])
 
-    def find(self, first: U64, second: U64) -> I64:
-        """Rows of n keys, int64[n]."""
+    def find(self, first: U64, second: U64 | None = None) -> I64:
+        """Rows of n keys, int64[n]; second: 0 of all, as in `add`."""
+        if second is None:
+            second = np.zeros_like(first)
         return np.asarray(_find(self._keys, self._rows, first, second))
 
     def _grow(self) -> None:

@@ -278,10 +278,8 @@ class RecipientStage(Stage[RecipientPartition]):
     async def _close_window(self, held: Held[RecipientPartition]) -> None:
         """Once a window, say how fresh each source was in it; a lost message is not repeated."""
         size_ms, now_ms = self._pipeline.windows.size_ms, time.time_ns() // 1_000_000
-        start_ms, self._window_of[held.number] = (
-            self._window_of[held.number],
-            now_ms // size_ms * size_ms,
-        )
+        start_ms = self._window_of[held.number]
+        self._window_of[held.number] = now_ms // size_ms * size_ms
         rows = held.state.counters.close_window()
         seen = [self._source_freshness(held.number, row, now_ms) for row in rows]
         made = freshness_metrics(seen, [row.events for row in rows], start_ms, now_ms)
