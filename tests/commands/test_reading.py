@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
 from clients.blocks import block, example_rows
 from sendtide.clients import ClientPartition, ClientSettings
@@ -20,6 +20,7 @@ from sendtide.models.registry import ModelState
 from sendtide.models.subject import SubjectBank
 from sendtide.pipeline import Pipeline
 from sendtide.sinks import ClientLift, ModelSummary, Owner, RecipientRows, RedisSink, StateRow
+from sendtide.stages import model_feed
 from sendtide.stages.model_feed import ModelFeed
 
 WHO = "0123456789abcdef0123456789abcdef"
@@ -164,6 +165,30 @@ def test_a_feed_waits_for_its_topic(cluster):
     create_missing(cluster.kafka, topic_specs(late))
     assert feed.wait_caught_up(30.0)
     feed.stop()
+
+
+def test_a_feed_fetches_after_it_has_asked_how_far_its_topic_goes(cluster, monkeypatch):
+    """The other way round each question waits behind a fetch that waits for records."""
+    done = []
+
+    class Told(Consumer):
+        def get_watermark_offsets(self, *arguments, **options):
+            done.append("asked")
+            return super().get_watermark_offsets(*arguments, **options)
+
+        def assign(self, partitions):
+            done.append("assigned")
+            super().assign(partitions)
+
+    monkeypatch.setattr(model_feed, "Consumer", Told)
+    topics = Pipeline.model_validate({"topics": {"prefix": "asked."}})
+    create_missing(cluster.kafka, topic_specs(topics))
+    name = topics.topics.full_name(MODELS)
+    feed = ModelFeed(cluster.kafka.client(), name, ContentDirectory())
+    feed.start()
+    assert feed.wait_caught_up(30.0)
+    feed.stop()
+    assert done == ["asked"] * topics.topics.partitions_of(MODELS) + ["assigned"]
 
 
 def test_subjects_are_judged_for_the_recipient(program, url, told, tmp_path):
